@@ -1,0 +1,25 @@
+// Every op, once. The program reader, the kernel tables and the binding are made from this list.
+#pragma once
+#include "ops/adamw/adamw.h"
+#include "ops/attention/attention.h"
+#include "ops/column_sum/column_sum.h"
+#include "ops/elementwise/elementwise.h"
+#include "ops/embedding/embedding.h"
+#include "ops/global_norm/global_norm.h"
+#include "ops/layer_norm/layer_norm.h"
+#include "ops/linear_cross_entropy/linear_cross_entropy.h"
+#include "ops/matmul/matmul.h"
+#include "ops/rms_norm/rms_norm.h"
+#include "ops/rotary/rotary.h"
+#include "ops/swiglu/swiglu.h"
+
+namespace nichelm {
+
+template <class... Ops> struct OpList {
+  static constexpr int count = sizeof...(Ops);
+};
+
+using AllOps = OpList<Adamw, Add, Attention, AttentionGradient, Cast, ColumnSum, Embedding, EmbeddingGradient, Fill, Gelu, GeluGradient, GlobalNorm, LayerNorm, LayerNormGradient,
+                      LinearCrossEntropy, LinearCrossEntropyGradient, Matmul, MatmulAccumulate, RmsNorm, RmsNormGradient, Rotary, Swiglu, SwigluGradient>;
+
+}  // namespace nichelm

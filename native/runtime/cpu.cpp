@@ -1,0 +1,93 @@
+#include "runtime/cpu.h"
+
+#include <cstdlib>
+
+namespace nichelm {
+
+const char* name_of(Type type) {
+  switch (type) {
+    case Type::f32: return "f32";
+    case Type::bf16: return "bf16";
+    default: return "i32";
+  }
+}
+
+void fail(ErrorCode code, const char* what) { throw Error(code, what); }
+
+const char* name_of(Isa isa) {
+  static constexpr const char* names[] = {"portable", "avx2", "avx512", "avx512bf16"};
+  return names[static_cast<int>(isa)];
+}
+
+namespace {
+
+bool runs(Isa isa) {
+#ifdef __x86_64__
+  __builtin_cpu_init();
+  const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+  const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+                  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  switch (isa) {
+    case Isa::portable: return true;
+    case Isa::avx2: return v3;
+    case Isa::avx512: return v4;
+    case Isa::avx512bf16: return v4 && __builtin_cpu_supports("avx512bf16");
+  }
+#endif
+  return isa == Isa::portable;
+}
+
+}  // namespace
+
+Isa best_isa() {
+  if (const char* forced = std::getenv("NICHELM_ISA"); forced && *forced) return parse_isa(forced);
+  for (Isa isa : {Isa::avx512bf16, Isa::avx512, Isa::avx2})
+    if (runs(isa)) return isa;
+  return Isa::portable;
+}
+
+Isa parse_isa(const std::string& name) {
+  for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512bf16})
+    if (name == name_of(isa)) {
+      if (!runs(isa)) throw Error(ErrorCode::device, "instruction set '" + name + "' was asked for, but this CPU does not have it");
+      return isa;
+    }
+  throw Error(ErrorCode::argument, "unknown instruction set '" + name + "'; there are portable, avx2, avx512, avx512bf16");
+}
+
+namespace {
+
+int checked_threads(int threads) {
+  if (threads < 0 || threads > 1024) throw Error(ErrorCode::argument, "threads must be between 1 and 1024; got " + std::to_string(threads));
+  return threads == 0 ? available_threads() : threads;
+}
+
+}  // namespace
+
+Cpu::Cpu(int threads, Isa isa) : isa_(isa), pool_(checked_threads(threads)), scratch_(static_cast<size_t>(pool_.threads())) {}
+
+Cpu::Buffer::~Buffer() { std::free(data); }
+
+void* Cpu::grow(Buffer& buffer, int64_t bytes) {
+  if (buffer.bytes >= bytes) return buffer.data;
+  const int64_t rounded = (bytes + 4095) / 4096 * 4096;
+  std::free(buffer.data);
+  buffer.bytes = 0;
+  buffer.data = std::aligned_alloc(4096, static_cast<size_t>(rounded));
+  if (!buffer.data) throw Error(ErrorCode::memory, "out of memory: " + std::to_string(rounded) + " bytes of scratch memory for one kernel could not be had");
+  buffer.bytes = rounded;
+  return buffer.data;
+}
+
+void* Cpu::scratch(int thread, int64_t bytes, int slot) { return grow(scratch_[static_cast<size_t>(thread)][static_cast<size_t>(slot)], bytes); }
+void* Cpu::shared_scratch(int64_t bytes, int slot) { return grow(shared_[static_cast<size_t>(slot)], bytes); }
+
+int64_t Cpu::scratch_bytes() const {
+  int64_t total = 0;
+  for (const auto& slots : scratch_)
+    for (const Buffer& buffer : slots) total += buffer.bytes;
+  for (const Buffer& buffer : shared_) total += buffer.bytes;
+  return total;
+}
+
+}  // namespace nichelm

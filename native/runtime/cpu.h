@@ -1,0 +1,78 @@
+// The CPU device: a pool that splits work over threads, and scratch memory for each of them.
+// The split never changes what one piece computes, so results are the same bits with any number of threads.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/op.h"
+#include "runtime/pool.h"
+
+namespace nichelm {
+
+enum class Isa : uint8_t { portable, avx2, avx512, avx512bf16 };
+const char* name_of(Isa isa);
+Isa best_isa();                       // the best that this CPU can run
+Isa parse_isa(const std::string&);    // throws if unknown, or if this CPU cannot run it
+
+class Cpu {
+ public:
+  // threads 0: all that are available. More threads than cores are allowed here (tests use it); users are told off at the binding.
+  explicit Cpu(int threads = 0, Isa isa = best_isa());
+
+  int threads() const { return pool_.threads(); }
+  Isa isa() const { return isa_; }
+
+  // Calls body(first, last) on disjoint contiguous ranges that cover [0, count), one a thread.
+  template <class Body> void split(int64_t count, const Body& body) {
+    const int parts = count < threads() ? static_cast<int>(count < 1 ? 1 : count) : threads();
+    if (parts == 1) { if (count > 0) body(int64_t{0}, count); return; }
+    struct Job { const Body& body; int64_t count; int parts; } job{body, count, parts};
+    pool_.run([](void* context, int thread) {
+      const Job& j = *static_cast<Job*>(context);
+      if (thread >= j.parts) return;
+      const int64_t first = j.count * thread / j.parts, last = j.count * (thread + 1) / j.parts;
+      if (first < last) j.body(first, last);
+    }, &job);
+  }
+
+  // Calls body(task, thread) for every task in [0, tasks); threads take the next task when they are free.
+  template <class Body> void each(int64_t tasks, const Body& body) {
+    if (tasks <= 0) return;
+    if (threads() == 1 || tasks == 1) { for (int64_t t = 0; t < tasks; ++t) body(t, 0); return; }
+    struct Job { const Body& body; int64_t tasks; std::atomic<int64_t> next; } job{body, tasks, {0}};
+    pool_.run([](void* context, int thread) {
+      Job& j = *static_cast<Job*>(context);
+      for (int64_t t; (t = j.next.fetch_add(1, std::memory_order_relaxed)) < j.tasks;) j.body(t, thread);
+    }, &job);
+  }
+
+  // Memory of one thread that lasts until its next call, 64-byte aligned. It grows on first use and is kept: no allocation in later steps.
+  // slot tells apart buffers that are held at once (a caller and the product it calls).
+  void* scratch(int thread, int64_t bytes, int slot = 0);
+  // One buffer that all threads share; call it outside split and each.
+  void* shared_scratch(int64_t bytes, int slot = 0);
+  int64_t scratch_bytes() const;
+
+ private:
+  struct Buffer { void* data = nullptr; int64_t bytes = 0; ~Buffer(); };
+  static constexpr int kSlots = 4;
+  void* grow(Buffer& buffer, int64_t bytes);
+
+  Isa isa_;
+  Pool pool_;
+  std::vector<std::array<Buffer, kSlots>> scratch_;
+  std::array<Buffer, kSlots> shared_;
+};
+
+// The device as a kernel file of one instruction set sees it.
+namespace cpu {
+struct portable : Cpu {};
+struct avx2 : Cpu {};
+struct avx512 : Cpu {};
+struct avx512bf16 : Cpu {};
+}  // namespace cpu
+
+}  // namespace nichelm

@@ -1,0 +1,94 @@
+#include "runtime/pool.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <utility>
+
+#ifdef __linux__
+#include <sched.h>
+#endif
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
+namespace nichelm {
+namespace {
+
+// About 50 us: longer than the gaps between the kernels of one step, short enough to leave the core to others between steps.
+constexpr int kSpins = 2000;
+
+inline void pause() {
+#ifdef __x86_64__
+  _mm_pause();
+#endif
+}
+
+}  // namespace
+
+Pool::Pool(int threads) {
+  for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { work(t); });
+}
+
+Pool::~Pool() {
+  stop_ = true;
+  generation_.fetch_add(1);
+  generation_.notify_all();
+  for (auto& worker : workers_) worker.join();
+}
+
+void Pool::run(void (*task)(void*, int), void* context) {
+  if (workers_.empty()) return task(context, 0);
+  task_ = task, context_ = context;
+  running_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  generation_.fetch_add(1);
+  if (sleeping_.load() > 0) generation_.notify_all();
+  attempt(0);
+  for (int spins = 0; running_.load(std::memory_order_acquire) > 0; ++spins)
+    spins < kSpins ? pause() : std::this_thread::yield();
+  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+}
+
+void Pool::attempt(int thread) {
+  try {
+    task_(context_, thread);
+  } catch (...) {
+    const std::lock_guard lock(error_mutex_);
+    if (!error_) error_ = std::current_exception();
+  }
+}
+
+void Pool::work(int thread) {
+  uint32_t seen = 0;
+  for (;;) {
+    int spins = 0;
+    while (generation_.load(std::memory_order_acquire) == seen) {
+      if (++spins < kSpins) { pause(); continue; }
+      sleeping_.fetch_add(1);
+      generation_.wait(seen);
+      sleeping_.fetch_sub(1);
+    }
+    seen = generation_.load(std::memory_order_acquire);
+    if (stop_) return;
+    attempt(thread);
+    running_.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+int available_threads() {
+  int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+#ifdef __linux__
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) threads = std::max(1, CPU_COUNT(&set));
+  if (std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
+    double quota = 0, period = 0;
+    if (std::fscanf(file, "%lf %lf", &quota, &period) == 2 && period > 0)
+      threads = std::min(threads, std::max(1, static_cast<int>(std::ceil(quota / period))));
+    std::fclose(file);
+  }
+#endif
+  return threads;
+}
+
+}  // namespace nichelm

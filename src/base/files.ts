@@ -1,0 +1,73 @@
+import { createHash } from 'node:crypto'
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, readSync, renameSync, rmSync, writeSync, fstatSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { fileError, NichelmError } from './errors.js'
+
+/**
+ * Writes a file so that it is either whole or not there: to a temporary name beside it, synced, renamed.
+ * `parts` are written one after the other. Throws RESOURCE if the disk is full; what stood there before is then untouched.
+ */
+export function writeFileAtomic(file: string, parts: string | Uint8Array | Iterable<Uint8Array>): void {
+  const temporary = join(dirname(file), `.${basename(file)}.${process.pid}.tmp`)
+  try {
+    mkdirSync(dirname(file), { recursive: true })
+    const handle = openSync(temporary, 'w')
+    try {
+      for (const part of typeof parts === 'string' ? [Buffer.from(parts)] : parts instanceof Uint8Array ? [parts] : parts)
+        for (let at = 0; at < part.byteLength;) at += writeSync(handle, part, at, Math.min(part.byteLength - at, 1 << 30))
+      fsyncSync(handle)
+    } finally {
+      closeSync(handle)
+    }
+    renameSync(temporary, file)
+    syncFolder(dirname(file))
+  } catch (error) {
+    rmSync(temporary, { force: true })
+    throw fileError(error, file, 'write')
+  }
+}
+
+/** Makes a rename in the folder last through a power cut. */
+export function syncFolder(folder: string): void {
+  const handle = openSync(folder, 'r')
+  try { fsyncSync(handle) } finally { closeSync(handle) }
+}
+
+export function readText(file: string): string {
+  try { return readFileSync(file, 'utf8') } catch (error) { throw fileError(error, file) }
+}
+
+/** Parses a JSON file that nichelm or a tool wrote. Throws INPUT with the file's name if it is missing, CORRUPT if it is not JSON. */
+export function readJson(file: string): unknown {
+  const text = readText(file)
+  try { return JSON.parse(text) } catch (error) {
+    throw new NichelmError('CORRUPT', `is not valid JSON (${(error as Error).message})`, { place: { file }, cause: error })
+  }
+}
+
+export const writeJson = (file: string, value: unknown): void => writeFileAtomic(file, `${JSON.stringify(value, null, 2)}\n`)
+
+/** A file open for reads of ranges. */
+export class RangeFile implements Disposable {
+  readonly #handle: number
+  readonly bytes: number
+  constructor(readonly file: string) {
+    try {
+      this.#handle = openSync(file, 'r')
+      this.bytes = fstatSync(this.#handle).size
+    } catch (error) { throw fileError(error, file) }
+  }
+  /** Fills `into` from byte `offset`. Throws CORRUPT if the file ends before. */
+  read(into: Uint8Array, offset: number): void {
+    for (let at = 0; at < into.byteLength;) {
+      let got: number
+      try { got = readSync(this.#handle, into, at, into.byteLength - at, offset + at) } catch (error) { throw fileError(error, this.file) }
+      if (got === 0) throw new NichelmError('CORRUPT', `ends at byte ${this.bytes}, but bytes up to ${offset + into.byteLength} are needed`, { place: { file: this.file } })
+      at += got
+    }
+  }
+  [Symbol.dispose](): void { closeSync(this.#handle) }
+}
+
+/** SHA-256 of text or bytes, as hexadecimal digits. */
+export const sha256 = (data: string | Uint8Array): string => createHash('sha256').update(data).digest('hex')
