@@ -1,0 +1,164 @@
+// Device, arena, programs: open, compile, run, read and write, dispose.
+#include "device.h"
+
+#include <vector>
+
+namespace nichelm::binding {
+namespace {
+
+Napi::Value list_ops(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  Napi::Array ops = Napi::Array::New(env);
+  for (const OpInfo& op : op_table()) {
+    Napi::Object fields = Napi::Object::New(env);
+    for (const FieldInfo& field : op.fields) fields.Set(field.name, field.kind);
+    Napi::Object entry = Napi::Object::New(env);
+    entry.Set("name", op.name);
+    entry.Set("fields", fields);
+    ops.Set(ops.Length(), entry);
+  }
+  return ops;
+}
+
+// deviceOpen(threads: 0 for all, isa: '' for the best) -> device
+Napi::Value device_open(const Napi::CallbackInfo& info) {
+  const int64_t threads = integer(info[0], "threads");
+  if (threads < 0 || threads > available_threads())
+    throw Error(ErrorCode::argument, "threads must be between 1 and " + std::to_string(available_threads()) + ", the cores this process may use; got " + std::to_string(threads));
+  const std::string isa = text(info[1], "isa");
+  return make_handle(info.Env(), std::make_shared<Device>(static_cast<int>(threads), isa.empty() ? best_isa() : parse_isa(isa)));
+}
+
+Napi::Value device_describe(const Napi::CallbackInfo& info) {
+  const auto device = get_handle<Device>(info[0]);
+  Napi::Object facts = Napi::Object::New(info.Env());
+  facts.Set("kind", "cpu");
+  facts.Set("isa", name_of(device->cpu.isa()));
+  facts.Set("threads", device->cpu.threads());
+  facts.Set("scratchBytes", static_cast<double>(device->cpu.scratch_bytes()));
+  facts.Set("availableMemory", static_cast<double>(available_memory()));
+  return facts;
+}
+
+Napi::Value arena_create(const Napi::CallbackInfo& info) {
+  const int64_t size = integer(info[0], "bytes");
+  return make_handle(info.Env(), std::make_shared<Arena>(size), size);
+}
+
+Napi::Value arena_write(const Napi::CallbackInfo& info) {
+  const Bytes from = bytes(info[2], "data");
+  get_handle<Arena>(info[0])->write(integer(info[1], "offset"), from.data, static_cast<int64_t>(from.size));
+  return info.Env().Undefined();
+}
+
+Napi::Value arena_read(const Napi::CallbackInfo& info) {
+  const Bytes into = bytes(info[2], "into");
+  get_handle<Arena>(info[0])->read(integer(info[1], "offset"), into.data, static_cast<int64_t>(into.size));
+  return info.Env().Undefined();
+}
+
+Napi::Value program_compile(const Napi::CallbackInfo& info) {
+  const auto device = get_handle<Device>(info[0]);
+  return make_handle(info.Env(), std::make_shared<BoundProgram>(get_handle<Arena>(info[1]), text(info[2], "program"), device->cpu.isa()));
+}
+
+struct Copy { int64_t offset; std::vector<uint8_t> data; };
+struct Command { std::vector<Copy> writes; std::shared_ptr<BoundProgram> program; };
+
+// run(device, arena, [{ program, writes: [offset, typed array, ...] }, ...], reads: [offset, typed array, ...]) -> promise
+// In order: each command's writes, then its program; at the end the reads.
+Napi::Value run_programs(const Napi::CallbackInfo& info) {
+  const auto device = get_handle<Device>(info[0]);
+  const auto arena = get_handle<Arena>(info[1]);
+  if (!info[2].IsArray() || !info[3].IsArray()) throw to_js(info.Env(), "USAGE", "run: commands and reads must be arrays");
+  std::vector<Command> commands;
+  const auto list = info[2].As<Napi::Array>();
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    const Napi::Value value = list[i];
+    if (!value.IsObject()) throw to_js(info.Env(), "USAGE", "run: a command must be an object");
+    const auto object = value.As<Napi::Object>();
+    Command command;
+    command.program = get_handle<BoundProgram>(object.Get("program"));
+    if (command.program->arena != arena) throw to_js(info.Env(), "USAGE", "run: a program of another arena");
+    if (const Napi::Value writes = object.Get("writes"); writes.IsArray()) {
+      const auto pairs = writes.As<Napi::Array>();
+      for (uint32_t w = 0; w + 1 < pairs.Length(); w += 2) {
+        const Bytes from = bytes(pairs[w + 1], "data");
+        command.writes.push_back({integer(pairs[w], "offset"), {from.data, from.data + from.size}});
+      }
+    }
+    commands.push_back(std::move(command));
+  }
+  std::vector<Copy> reads;
+  const auto targets = info[3].As<Napi::Array>();
+  for (uint32_t r = 0; r + 1 < targets.Length(); r += 2) reads.push_back({integer(targets[r], "offset"), std::vector<uint8_t>(bytes(targets[r + 1], "into").size)});
+
+  const auto work = [device, arena, commands = std::move(commands), reads = std::move(reads)]() mutable {
+    const std::lock_guard lock(device->lock);
+    for (const Command& command : commands) {
+      for (const Copy& write : command.writes) arena->write(write.offset, write.data.data(), static_cast<int64_t>(write.data.size()));
+      command.program->program.run(device->cpu);
+    }
+    for (Copy& read : reads) arena->read(read.offset, read.data.data(), static_cast<int64_t>(read.data.size()));
+    return std::move(reads);
+  };
+  auto into = std::make_shared<Napi::ObjectReference>(Napi::Persistent(targets.As<Napi::Object>()));
+  const auto finish = [into](Napi::Env env, std::vector<Copy>& done) -> Napi::Value {
+    const auto arrays = into->Value().As<Napi::Array>();
+    for (size_t r = 0; r < done.size(); ++r) {
+      const Bytes target = bytes(arrays[static_cast<uint32_t>(2 * r + 1)], "into");
+      if (target.size != done[r].data.size()) throw to_js(env, "USAGE", "run: an array to read into changed its size meanwhile");
+      std::memcpy(target.data, done[r].data.data(), target.size);
+    }
+    return env.Undefined();
+  };
+  return async(info.Env(), work, finish);
+}
+
+// profile(device, program) -> promise of [{ op, calls, seconds }]
+Napi::Value profile_program(const Napi::CallbackInfo& info) {
+  const auto device = get_handle<Device>(info[0]);
+  const auto program = get_handle<BoundProgram>(info[1]);
+  return async(
+      info.Env(),
+      [device, program] {
+        const std::lock_guard lock(device->lock);
+        return program->program.profile(device->cpu);
+      },
+      [](Napi::Env env, std::vector<Program::Timing>& timings) -> Napi::Value {
+        Napi::Array list = Napi::Array::New(env);
+        for (const auto& timing : timings) {
+          Napi::Object entry = Napi::Object::New(env);
+          entry.Set("op", timing.op);
+          entry.Set("calls", static_cast<double>(timing.calls));
+          entry.Set("seconds", timing.seconds);
+          list.Set(list.Length(), entry);
+        }
+        return list;
+      });
+}
+
+Napi::Value dispose(const Napi::CallbackInfo& info) {
+  if (!dispose_handle<BoundProgram>(info[0]) && !dispose_handle<Arena>(info[0]) && !dispose_handle<Device>(info[0])) throw to_js(info.Env(), "USAGE", "dispose: not a handle");
+  return info.Env().Undefined();
+}
+
+Napi::Value available(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), available_threads()); }
+
+}  // namespace
+
+void export_device(Napi::Env env, Napi::Object exports) {
+  define<list_ops>(env, exports, "ops");
+  define<device_open>(env, exports, "deviceOpen");
+  define<device_describe>(env, exports, "deviceDescribe");
+  define<arena_create>(env, exports, "arenaCreate");
+  define<arena_write>(env, exports, "arenaWrite");
+  define<arena_read>(env, exports, "arenaRead");
+  define<program_compile>(env, exports, "programCompile");
+  define<run_programs>(env, exports, "run");
+  define<profile_program>(env, exports, "profile");
+  define<dispose>(env, exports, "dispose");
+  define<available>(env, exports, "availableThreads");
+}
+
+}  // namespace nichelm::binding

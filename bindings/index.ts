@@ -1,0 +1,2 @@
+export * from './device.js'
+export { packageRoot } from './native.js'
