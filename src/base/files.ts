@@ -49,7 +49,7 @@ export const writeJson = (file: string, value: unknown): void => writeFileAtomic
 
 /** A file open for reads of ranges. */
 export class RangeFile implements Disposable {
-  readonly #handle: number
+  #handle: number | undefined
   readonly bytes: number
   constructor(readonly file: string) {
     try {
@@ -59,14 +59,18 @@ export class RangeFile implements Disposable {
   }
   /** Fills `into` from byte `offset`. Throws CORRUPT if the file ends before. */
   read(into: Uint8Array, offset: number): void {
+    if (this.#handle === undefined) throw new NichelmError('DISPOSED', 'was closed', { place: { file: this.file } })
     for (let at = 0; at < into.byteLength;) {
       let got: number
-      try { got = readSync(this.#handle, into, at, into.byteLength - at, offset + at) } catch (error) { throw fileError(error, this.file) }
+      try { got = readSync(this.#handle, into, at, Math.min(into.byteLength - at, 1 << 30), offset + at) } catch (error) { throw fileError(error, this.file) }
       if (got === 0) throw new NichelmError('CORRUPT', `ends at byte ${this.bytes}, but bytes up to ${offset + into.byteLength} are needed`, { place: { file: this.file } })
       at += got
     }
   }
-  [Symbol.dispose](): void { closeSync(this.#handle) }
+  [Symbol.dispose](): void {
+    if (this.#handle !== undefined) closeSync(this.#handle)
+    this.#handle = undefined
+  }
 }
 
 /** SHA-256 of text or bytes, as hexadecimal digits. */
