@@ -1,0 +1,86 @@
+// As many f32 as one register of the instruction set holds, for kernels that walk a row: whole registers first, then what is left.
+// Everything here is local to the file that includes it: kernel files are compiled for several instruction sets.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+#include "runtime/bf16.h"
+
+namespace nichelm {
+namespace {
+
+#if defined(NICHELM_ISA_avx512) || defined(NICHELM_ISA_avx512bf16)
+constexpr int kLanes = 16;
+#elif defined(NICHELM_ISA_avx2)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+
+typedef float Lanes __attribute__((vector_size(4 * kLanes)));
+typedef uint32_t LaneBits __attribute__((vector_size(4 * kLanes)));
+typedef uint16_t HalfLanes __attribute__((vector_size(2 * kLanes)));
+
+// How many lanes of a register are in the row: all of them, or the last few.
+struct AllLanes {};
+struct SomeLanes { int64_t count; };
+
+#define NICHELM_INLINE_LAMBDA __attribute__((always_inline))
+
+// Calls body(i, AllLanes) for every whole register of a row, then body(i, SomeLanes) for the rest. body must be NICHELM_INLINE_LAMBDA.
+template <class Body> NICHELM_INLINE void over_lanes(int64_t width, const Body& body) {
+  int64_t i = 0;
+  for (; i + kLanes <= width; i += kLanes) body(i, AllLanes{});
+  if (i < width) body(i, SomeLanes{width - i});
+}
+
+NICHELM_INLINE Lanes lanes_of(float x) { return x - Lanes{}; }
+
+NICHELM_INLINE Lanes load(const float* x, AllLanes) {
+  Lanes y;
+  std::memcpy(&y, x, sizeof y);
+  return y;
+}
+NICHELM_INLINE Lanes load(const Bf16* x, AllLanes) {
+  HalfLanes half;
+  std::memcpy(&half, x, sizeof half);
+  return reinterpret_cast<Lanes>(__builtin_convertvector(half, LaneBits) << 16);
+}
+// Lanes past the row are 0.
+template <class T> NICHELM_INLINE Lanes load(const T* x, SomeLanes some) {
+  T row[kLanes] = {};
+  for (int64_t l = 0; l < some.count; ++l) row[l] = x[l];
+  return load(row, AllLanes{});
+}
+
+NICHELM_INLINE void store(Lanes x, float* y, AllLanes) { std::memcpy(y, &x, sizeof x); }
+NICHELM_INLINE void store(Lanes x, Bf16* y, AllLanes) {  // as narrow() rounds
+  const LaneBits bits = reinterpret_cast<LaneBits>(x);
+  const LaneBits rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+  const HalfLanes half = __builtin_convertvector((bits & 0x7fffffff) > 0x7f800000 ? LaneBits{} + 0x7fff : rounded, HalfLanes);
+  std::memcpy(y, &half, sizeof half);
+}
+template <class T> NICHELM_INLINE void store(Lanes x, T* y, SomeLanes some) {
+  T row[kLanes];
+  store(x, row, AllLanes{});
+  for (int64_t l = 0; l < some.count; ++l) y[l] = row[l];
+}
+
+// x where the lane is in the row, 0 elsewhere: for sums of what is not 0 at 0.
+NICHELM_INLINE Lanes inside(Lanes x, AllLanes) { return x; }
+NICHELM_INLINE Lanes inside(Lanes x, SomeLanes some) {
+  for (int64_t l = some.count; l < kLanes; ++l) x[l] = 0;
+  return x;
+}
+
+// Pairwise, in one order.
+NICHELM_INLINE float sum_of(Lanes x) {
+  float row[kLanes];
+  store(x, row, AllLanes{});
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int l = 0; l < half; ++l) row[l] += row[l + half];
+  return row[0];
+}
+
+}  // namespace
+}  // namespace nichelm
