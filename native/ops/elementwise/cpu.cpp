@@ -1,0 +1,83 @@
+// CPU kernels: fixed blocks of elements over threads, vectorised by the compiler.
+#include "ops/elementwise/elementwise.h"
+#include "runtime/bf16.h"
+#include "runtime/cpu.h"
+#include "runtime/math.h"
+
+namespace nichelm {
+namespace {
+
+// An element is in the same place of a vector whatever the number of threads, so it is computed alike.
+constexpr int64_t kBlock = 1024;
+
+template <class Body> void blocks(Cpu& device, int64_t size, const Body& body) {
+  device.split((size + kBlock - 1) / kBlock, [&](int64_t first, int64_t last) {
+    const int64_t end = last * kBlock < size ? last * kBlock : size;
+    body(first * kBlock, end);
+  });
+}
+
+// An output may lie on an input: each element is read before it is written.
+template <class T> void fill(Cpu& device, const Fill& op) {
+  T* y = op.y.as<T>();
+  T value;
+  narrow(op.value, value);
+  blocks(device, op.y.size(), [=](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) y[i] = value;
+  });
+}
+
+template <class From, class To> void cast(Cpu& device, const Cast& op) {
+  const From* x = op.x.as<From>();
+  To* y = op.y.as<To>();
+  blocks(device, op.x.size(), [=](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) narrow(widen(x[i]), y[i]);
+  });
+}
+
+template <class T> void add(Cpu& device, const Add& op) {
+  const T *a = op.a.as<T>(), *b = op.b.as<T>();
+  T* y = op.y.as<T>();
+  blocks(device, op.y.size(), [=](int64_t first, int64_t last) {
+#pragma GCC ivdep
+    for (int64_t i = first; i < last; ++i) narrow(widen(a[i]) + widen(b[i]), y[i]);
+  });
+}
+
+template <class T> void gelu_forward(Cpu& device, const Gelu& op) {
+  const T* x = op.x.as<T>();
+  T* y = op.y.as<T>();
+  blocks(device, op.y.size(), [=](int64_t first, int64_t last) {
+#pragma GCC ivdep
+    for (int64_t i = first; i < last; ++i) narrow(gelu(widen(x[i])), y[i]);
+  });
+}
+
+template <class T> void gelu_backward(Cpu& device, const GeluGradient& op) {
+  const T *dy = op.dy.as<T>(), *x = op.x.as<T>();
+  T* dx = op.dx.as<T>();
+  blocks(device, op.dx.size(), [=](int64_t first, int64_t last) {
+#pragma GCC ivdep
+    for (int64_t i = first; i < last; ++i) narrow(widen(dy[i]) * gelu_derivative(widen(x[i])), dx[i]);
+  });
+}
+
+}  // namespace
+
+template <> void run(cpu::NICHELM_ISA& device, const Fill& op) { op.y.type == Type::bf16 ? fill<Bf16>(device, op) : fill<float>(device, op); }
+
+template <> void run(cpu::NICHELM_ISA& device, const Cast& op) {
+  const bool from_bf16 = op.x.type == Type::bf16, to_bf16 = op.y.type == Type::bf16;
+  if (from_bf16) to_bf16 ? cast<Bf16, Bf16>(device, op) : cast<Bf16, float>(device, op);
+  else to_bf16 ? cast<float, Bf16>(device, op) : cast<float, float>(device, op);
+}
+
+template <> void run(cpu::NICHELM_ISA& device, const Add& op) { op.y.type == Type::bf16 ? add<Bf16>(device, op) : add<float>(device, op); }
+
+template <> void run(cpu::NICHELM_ISA& device, const Gelu& op) { op.y.type == Type::bf16 ? gelu_forward<Bf16>(device, op) : gelu_forward<float>(device, op); }
+
+template <> void run(cpu::NICHELM_ISA& device, const GeluGradient& op) {
+  op.dx.type == Type::bf16 ? gelu_backward<Bf16>(device, op) : gelu_backward<float>(device, op);
+}
+
+}  // namespace nichelm
