@@ -1,2 +1,0 @@
-export * from './importance.js'
-export * from './sampler.js'
