@@ -6,6 +6,10 @@
 
 #include "runtime/bf16.h"
 
+#if defined(NICHELM_ISA_avx512) || defined(NICHELM_ISA_avx512bf16) || defined(NICHELM_ISA_avx2)
+#include <immintrin.h>
+#endif
+
 namespace nichelm {
 namespace {
 
@@ -36,6 +40,21 @@ template <class Body> NICHELM_INLINE void over_lanes(int64_t width, const Body& 
 
 NICHELM_INLINE Lanes lanes_of(float x) { return x - Lanes{}; }
 
+// GCC 12 does these conversions in halves, with shuffles, if left to itself; and it warns of the undefined lanes in the unmasked forms.
+#if defined(NICHELM_ISA_avx512) || defined(NICHELM_ISA_avx512bf16)
+NICHELM_INLINE LaneBits widen_bits(HalfLanes x) { return reinterpret_cast<LaneBits>(_mm512_maskz_cvtepu16_epi32(0xffff, reinterpret_cast<__m256i>(x))); }
+NICHELM_INLINE HalfLanes narrow_bits(LaneBits x) { return reinterpret_cast<HalfLanes>(_mm512_maskz_cvtepi32_epi16(0xffff, reinterpret_cast<__m512i>(x))); }
+#elif defined(NICHELM_ISA_avx2)
+NICHELM_INLINE LaneBits widen_bits(HalfLanes x) { return reinterpret_cast<LaneBits>(_mm256_cvtepu16_epi32(reinterpret_cast<__m128i>(x))); }
+NICHELM_INLINE HalfLanes narrow_bits(LaneBits x) {
+  const __m256i packed = _mm256_packus_epi32(reinterpret_cast<__m256i>(x), reinterpret_cast<__m256i>(x));
+  return reinterpret_cast<HalfLanes>(_mm256_castsi256_si128(_mm256_permute4x64_epi64(packed, 0x08)));
+}
+#else
+NICHELM_INLINE LaneBits widen_bits(HalfLanes x) { return __builtin_convertvector(x, LaneBits); }
+NICHELM_INLINE HalfLanes narrow_bits(LaneBits x) { return __builtin_convertvector(x, HalfLanes); }
+#endif
+
 NICHELM_INLINE Lanes load(const float* x, AllLanes) {
   Lanes y;
   std::memcpy(&y, x, sizeof y);
@@ -44,7 +63,7 @@ NICHELM_INLINE Lanes load(const float* x, AllLanes) {
 NICHELM_INLINE Lanes load(const Bf16* x, AllLanes) {
   HalfLanes half;
   std::memcpy(&half, x, sizeof half);
-  return reinterpret_cast<Lanes>(__builtin_convertvector(half, LaneBits) << 16);
+  return reinterpret_cast<Lanes>(widen_bits(half) << 16);
 }
 // Lanes past the row are 0.
 template <class T> NICHELM_INLINE Lanes load(const T* x, SomeLanes some) {
@@ -57,7 +76,7 @@ NICHELM_INLINE void store(Lanes x, float* y, AllLanes) { std::memcpy(y, &x, size
 NICHELM_INLINE void store(Lanes x, Bf16* y, AllLanes) {  // as narrow() rounds
   const LaneBits bits = reinterpret_cast<LaneBits>(x);
   const LaneBits rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-  const HalfLanes half = __builtin_convertvector((bits & 0x7fffffff) > 0x7f800000 ? LaneBits{} + 0x7fff : rounded, HalfLanes);
+  const HalfLanes half = narrow_bits((bits & 0x7fffffff) > 0x7f800000 ? LaneBits{} + 0x7fff : rounded);
   std::memcpy(y, &half, sizeof half);
 }
 template <class T> NICHELM_INLINE void store(Lanes x, T* y, SomeLanes some) {

@@ -1,0 +1,80 @@
+// CPU kernel: a row at a time while it is in the first-level cache: mean, then deviations, then the output. Rows over threads.
+// The gradients of gain and bias are summed by chunks of rows.
+#include "ops/layer_norm/layer_norm.h"
+#include "ops/row_sums.h"
+
+namespace nichelm {
+namespace {
+
+template <class T> void normalize(const LayerNorm& op, int64_t row) {
+  const int64_t width = op.x.width();
+  const float *gain = op.gain.as<float>(), *bias = op.bias.as<float>();
+  const T* x = op.x.as<T>() + row * width;
+  T* y = op.y.as<T>() + row * width;
+  Lanes sum = {}, squares = {};
+  over_lanes(width, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA { sum += load(x + i, lanes); });
+  const float mean = sum_of(sum) / static_cast<float>(width);
+  over_lanes(width, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA {
+    const Lanes deviation = inside(load(x + i, lanes) - mean, lanes);
+    squares += deviation * deviation;
+  });
+  const float scale = 1 / __builtin_sqrtf(sum_of(squares) / static_cast<float>(width) + op.epsilon);
+  over_lanes(width, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA {
+    store((load(x + i, lanes) - mean) * scale * load(gain + i, lanes) + load(bias + i, lanes), y + i, lanes);
+  });
+  op.mean.as<float>()[row] = mean;
+  op.scale.as<float>()[row] = scale;
+}
+
+template <class T> void layer_norm(Cpu& device, const LayerNorm& op) {
+  device.split(op.x.rows(), [&](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row) normalize<T>(op, row);
+  });
+}
+
+// gains, biases: sums of this row's chunk. Each pass reads an element of every operand before dx is written there, so dx may lie in residual.
+template <class T> void gradient_row(const LayerNormGradient& op, int64_t row, float* gains, float* biases) {
+  const int64_t width = op.x.width();
+  const float* gain = op.gain.as<float>();
+  const float mean = op.mean.as<float>()[row], scale = op.scale.as<float>()[row];
+  const T *x = op.x.as<T>() + row * width, *dy = op.dy.as<T>() + row * width;
+  const T* residual = op.residual.present() ? op.residual.as<T>() + row * width : nullptr;
+  T* dx = op.dx.as<T>() + row * width;
+  Lanes sum_g = {}, sum_gn = {};
+  over_lanes(width, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA {
+    const Lanes d = load(dy + i, lanes), n = inside((load(x + i, lanes) - mean) * scale, lanes), g = d * load(gain + i, lanes);
+    sum_g += g;
+    sum_gn += g * n;
+    store(load(gains + i, lanes) + d * n, gains + i, lanes);
+    store(load(biases + i, lanes) + d, biases + i, lanes);
+  });
+  const float mean_g = sum_of(sum_g) / static_cast<float>(width), mean_gn = sum_of(sum_gn) / static_cast<float>(width);
+  over_lanes(width, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA {
+    const Lanes n = (load(x + i, lanes) - mean) * scale, g = load(dy + i, lanes) * load(gain + i, lanes);
+    Lanes d = scale * (g - mean_g - n * mean_gn);
+    if (residual) d += load(residual + i, lanes);
+    store(d, dx + i, lanes);
+  });
+}
+
+template <class T> void layer_norm_gradient(Cpu& device, const LayerNormGradient& op) {
+  const int64_t width = op.x.width(), stride = 2 * width;
+  const RowChunks chunks = row_chunks(op.x.rows());
+  float* sums = static_cast<float*>(device.shared_scratch((chunks.count + 1) * stride * 4));
+  device.each(chunks.count, [&](int64_t c, int) {
+    float* gains = sums + c * stride;
+    std::memset(gains, 0, static_cast<size_t>(stride) * 4);
+    for (int64_t row = chunks.first(c); row < chunks.last(c); ++row) gradient_row<T>(op, row, gains, gains + width);
+  });
+  add_chunks(device, sums, chunks.count, stride, width, op.dgain.as<float>());
+  add_chunks(device, sums + width, chunks.count, stride, width, op.dbias.as<float>());
+}
+
+}  // namespace
+
+template <> void run(cpu::NICHELM_ISA& device, const LayerNorm& op) { op.x.type == Type::bf16 ? layer_norm<Bf16>(device, op) : layer_norm<float>(device, op); }
+template <> void run(cpu::NICHELM_ISA& device, const LayerNormGradient& op) {
+  op.x.type == Type::bf16 ? layer_norm_gradient<Bf16>(device, op) : layer_norm_gradient<float>(device, op);
+}
+
+}  // namespace nichelm

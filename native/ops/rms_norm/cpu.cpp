@@ -1,0 +1,72 @@
+// CPU kernel: a row at a time while it is in the first-level cache: its squares, then the output. Rows over threads.
+// The gradient of the gain is summed by chunks of rows.
+#include "ops/rms_norm/rms_norm.h"
+#include "ops/row_sums.h"
+
+namespace nichelm {
+namespace {
+
+template <class T> void normalize(const RmsNorm& op, int64_t row) {
+  const int64_t width = op.x.width();
+  const float* gain = op.gain.as<float>();
+  const T* x = op.x.as<T>() + row * width;
+  T* y = op.y.as<T>() + row * width;
+  Lanes squares = {};
+  over_lanes(width, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA {
+    const Lanes v = load(x + i, lanes);
+    squares += v * v;
+  });
+  const float scale = 1 / __builtin_sqrtf(sum_of(squares) / static_cast<float>(width) + op.epsilon);
+  over_lanes(width, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA { store(load(x + i, lanes) * scale * load(gain + i, lanes), y + i, lanes); });
+  op.scale.as<float>()[row] = scale;
+}
+
+template <class T> void rms_norm(Cpu& device, const RmsNorm& op) {
+  device.split(op.x.rows(), [&](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row) normalize<T>(op, row);
+  });
+}
+
+// gains: sums of this row's chunk. Each pass reads an element of every operand before dx is written there, so dx may lie in residual.
+template <class T> void gradient_row(const RmsNormGradient& op, int64_t row, float* gains) {
+  const int64_t width = op.x.width();
+  const float* gain = op.gain.as<float>();
+  const float scale = op.scale.as<float>()[row];
+  const T *x = op.x.as<T>() + row * width, *dy = op.dy.as<T>() + row * width;
+  const T* residual = op.residual.present() ? op.residual.as<T>() + row * width : nullptr;
+  T* dx = op.dx.as<T>() + row * width;
+  Lanes sum_gn = {};  // of g n, n = x scale
+  over_lanes(width, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA {
+    const Lanes dn = load(dy + i, lanes) * (load(x + i, lanes) * scale);
+    sum_gn += dn * load(gain + i, lanes);
+    store(load(gains + i, lanes) + dn, gains + i, lanes);
+  });
+  const float mean_gn = sum_of(sum_gn) / static_cast<float>(width);
+  over_lanes(width, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA {
+    const Lanes n = load(x + i, lanes) * scale, g = load(dy + i, lanes) * load(gain + i, lanes);
+    Lanes d = scale * (g - n * mean_gn);
+    if (residual) d += load(residual + i, lanes);
+    store(d, dx + i, lanes);
+  });
+}
+
+template <class T> void rms_norm_gradient(Cpu& device, const RmsNormGradient& op) {
+  const int64_t width = op.x.width();
+  const RowChunks chunks = row_chunks(op.x.rows());
+  float* sums = static_cast<float*>(device.shared_scratch((chunks.count + 1) * width * 4));
+  device.each(chunks.count, [&](int64_t c, int) {
+    float* gains = sums + c * width;
+    std::memset(gains, 0, static_cast<size_t>(width) * 4);
+    for (int64_t row = chunks.first(c); row < chunks.last(c); ++row) gradient_row<T>(op, row, gains);
+  });
+  add_chunks(device, sums, chunks.count, width, width, op.dgain.as<float>());
+}
+
+}  // namespace
+
+template <> void run(cpu::NICHELM_ISA& device, const RmsNorm& op) { op.x.type == Type::bf16 ? rms_norm<Bf16>(device, op) : rms_norm<float>(device, op); }
+template <> void run(cpu::NICHELM_ISA& device, const RmsNormGradient& op) {
+  op.x.type == Type::bf16 ? rms_norm_gradient<Bf16>(device, op) : rms_norm_gradient<float>(device, op);
+}
+
+}  // namespace nichelm

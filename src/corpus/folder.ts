@@ -1,0 +1,40 @@
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import { fileError, NichelmError } from '../base/errors.js'
+import { syncFolder } from '../base/files.js'
+
+/**
+ * Makes a folder that is either whole or not there: `write` fills a temporary one beside it, which is then renamed.
+ * Whatever goes wrong, nothing half-written stays and what stood there before is untouched.
+ *
+ * Throws INPUT if `into` is there and not empty, unless `replace`; RESOURCE if the disk is full.
+ */
+export async function writeFolderAtomic<Result>(into: string, write: (folder: string) => Promise<Result> | Result, replace = false): Promise<Result> {
+  const target = resolve(into), parent = dirname(target)
+  const temporary = join(parent, `.${basename(target)}.${process.pid}.tmp`), old = `${temporary}.old`
+  if (!replace && filled(target))
+    throw new NichelmError('INPUT', 'is there already, and not empty', { place: { file: into }, fix: 'Name another folder, or remove this one.' })
+  try {
+    rmSync(temporary, { recursive: true, force: true })
+    mkdirSync(temporary, { recursive: true })
+    const result = await write(temporary)
+    syncFolder(temporary)
+    const there = existsSync(target)
+    if (there) renameSync(target, old)
+    try { renameSync(temporary, target) } catch (error) {
+      if (there) renameSync(old, target)
+      throw error
+    }
+    syncFolder(parent)
+    rmSync(old, { recursive: true, force: true })
+    return result
+  } catch (error) {
+    rmSync(temporary, { recursive: true, force: true })
+    throw error instanceof Error && 'syscall' in error ? fileError(error, into, 'write') : error
+  }
+}
+
+function filled(folder: string): boolean {
+  if (!existsSync(folder)) return false
+  try { return readdirSync(folder).length > 0 } catch (error) { throw fileError(error, folder, 'write') }
+}

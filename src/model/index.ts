@@ -1,0 +1,5 @@
+export { modelConfig, checkConfig, PRESETS, type ModelChanges, type ModelConfig, type Preset } from './config.js'
+export { countModel, countParameters, type ModelCounts } from './count.js'
+export { openHuggingFace, writeHuggingFace, type StoredModel } from './huggingFace.js'
+export { parameterSpecs, type ParameterSpec, type Precision } from './parameters.js'
+export { ModelSession, planSession, type HostRows, type MemoryUse, type OptimizerSettings, type SessionOptions } from './session.js'

@@ -1,0 +1,2 @@
+export * from './importance.js'
+export * from './sampler.js'

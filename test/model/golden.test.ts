@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { Device, packageRoot } from '../../bindings/index.js'
+import { SafetensorsFile } from '../../src/base/safetensors.js'
+import { joinPieces } from '../../src/model/huggingFace.js'
+import { ModelSession, openHuggingFace, type HostRows } from '../../src/model/index.js'
+
+/** Vectors made by Hugging Face transformers in double precision; see test/golden/README.md. */
+const golden = (...path: string[]): string => join(packageRoot, 'test', 'golden', ...path)
+
+interface Expected {
+  batch: number
+  context: number
+  steps: number
+  clip_norm: number
+  adamw: { lr: number; betas: [number, number]; eps: number; weight_decay_on_matrices: number }
+}
+
+/** Relative error in the Euclidean norm; NaN if anything is NaN. */
+function relativeError(got: Float32Array, want: Float32Array): number {
+  assert.equal(got.length, want.length)
+  let difference = 0, norm = 0
+  for (let i = 0; i < got.length; i++) { difference += (got[i]! - want[i]!) ** 2; norm += want[i]! ** 2 }
+  return Math.sqrt(difference / norm)
+}
+
+function batchOf(ids: BigInt64Array, rows: number, length: number): HostRows {
+  const tokens = Int32Array.from(ids, Number), targets = new Int32Array(tokens.length), weights = new Float32Array(tokens.length)
+  for (let i = 0; i < tokens.length; i++) if ((i + 1) % length) { targets[i] = tokens[i + 1]!; weights[i] = 1 }
+  return { rows, length, tokens, targets, weights, starts: new Int32Array(tokens.length) }
+}
+
+// bf16 has 8 bits: one rounding is off by up to 2^-9 = 0.2%. The bounds are about twice what a plain bf16 evaluation in PyTorch is off on the same vectors.
+const BOUNDS = {
+  f32: { logits: 1e-4, loss: 1e-5, gradient: 1e-4, losses: 1e-4, after: 1e-4 },
+  bf16: { logits: 0.03, loss: 0.01, gradient: 0.12, losses: 0.01, after: 0.01 },
+}
+
+for (const family of ['gpt2-tiny', 'llama-tiny'])
+  for (const precision of ['f32', 'bf16'] as const)
+    test(`${family} in ${precision}: logits, loss, every gradient, ten updates`, async () => {
+      const settings = JSON.parse(readFileSync(golden(family, 'expected.json'), 'utf8')) as Expected
+      using expected = new SafetensorsFile(golden(family, 'expected.safetensors'))
+      const stored = openHuggingFace(golden(family)), { config } = stored
+      const { batch: rows, context: length, adamw, clip_norm: clip, steps } = settings, bounds = BOUNDS[precision]
+      using device = new Device({ threads: 1 })
+      using session = new ModelSession(device, {
+        config, precision, rows, length, logits: true,
+        training: { beta1: adamw.betas[0], beta2: adamw.betas[1], epsilon: adamw.eps, weightDecay: adamw.weight_decay_on_matrices, clip },
+      })
+      for (const { name, values } of stored.parameters()) session.write('values', name, values)
+      await session.refresh()
+      const ids = expected.read('input_ids') as unknown as BigInt64Array
+      const batch = (step: number): HostRows => batchOf(ids.subarray(step * rows * length, (step + 1) * rows * length), rows, length)
+      const close = (what: string, error: number, bound: number): void => assert.ok(error <= bound, `${what}: relative error ${error} is over ${bound}`)
+
+      close('logits', relativeError(await session.logits(batch(0)), expected.readF32('logits')), bounds.logits)
+      const nll = await session.evaluate(batch(0))
+      const targets = rows * (length - 1), loss = expected.readF32('loss')[0]!
+      close('loss', Math.abs(nll.reduce((a, b) => a + b, 0) / targets / loss - 1), bounds.loss)
+
+      const losses = expected.readF32('step_losses'), norms = expected.readF32('step_grad_norms')
+      for (let step = 0; step < steps; step++) {
+        close(`loss of step ${step}`, Math.abs((await session.accumulate([batch(step)])) / losses[step]! - 1), bounds.losses)
+        if (step === 0)
+          for (const spec of session.parameters.specs)
+            close(`gradient of ${spec.name}`, relativeError(session.read('gradient', spec.name), joinPieces(spec, config, (piece) => expected.readF32(`grad.${piece.name}`))), bounds.gradient)
+        close(`gradient norm of step ${step}`, Math.abs((await session.update(step + 1, adamw.lr)) / norms[step]! - 1), bounds.gradient)
+      }
+      const last = await session.evaluate(batch(steps))
+      close('loss after all updates', Math.abs(last.reduce((a, b) => a + b, 0) / targets / losses[steps]! - 1), bounds.losses)
+      for (const spec of session.parameters.specs)
+        close(`${spec.name} after all updates`, relativeError(session.read('values', spec.name), joinPieces(spec, config, (piece) => expected.readF32(`after.${piece.name}`))), bounds.after)
+    })
