@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { PRESETS, type Preset } from '../model/config.js'
 
 /** The methods of PAPER that a recipe can run, in the order in which reports list them. */
 export const METHODS = ['slm', 'slm-is'] as const
@@ -45,14 +46,19 @@ const domain = z.strictObject({
 })
 
 const model = z.strictObject({
-  preset: z.enum(['nano', 'mini', 'gpt2', 'slm', 'llm']).default('nano').describe('the choices that the other keys change'),
+  preset: z.enum(Object.keys(PRESETS) as [Preset, ...Preset[]]).default('nano').describe('the choices that the other keys change'),
   layers: count().optional(),
   width: count().optional().describe('length of a token\'s vector'),
   heads: count().optional(),
   keyValueHeads: count().optional().describe('fewer than heads: grouped-query attention'),
-  mlp: count().optional().describe('width inside the MLP'),
+  mlp: count().optional().describe('width inside the MLP; default: 4 times the width'),
   context: count(2).optional().describe('the longest row, in tokens'),
+  norm: z.enum(['layer', 'rms']).optional(),
+  normEpsilon: positive().optional(),
   positions: z.enum(['learned', 'rotary']).optional(),
+  theta: positive().optional().describe('base of rotary positions'),
+  activation: z.enum(['gelu', 'swiglu']).optional(),
+  biases: z.boolean().optional(),
   tied: z.boolean().optional().describe('the output projection is the token embedding'),
 })
 
@@ -78,7 +84,7 @@ export const RecipeSchema = z.strictObject({
   }).prefault({}),
   corpus: z.strictObject({
     context: count(2).optional().describe('tokens of a window; default: the model\'s context'),
-    minimumLength: count().default(32).describe('a document\'s last window is dropped if it is shorter'),
+    minimumLength: count(2).default(32).describe('a document\'s last window is dropped if it is shorter'),
     tokens: count().optional().describe('take so many tokens of the generic set; default: all'),
   }).prefault({}),
   model: z.preprocess(value => typeof value === 'string' ? { preset: value } : value, model.prefault({})),
