@@ -1,0 +1,52 @@
+// Benchmarks: functions of the library that measure and return results; who prints them is another matter (main.cpp here, the command line above).
+#pragma once
+#include <string>
+#include <vector>
+
+#include "runtime/cpu.h"
+
+namespace nichelm::benchmark {
+
+// One line of a table. Rates are per second; a rate that does not apply is 0.
+struct Result {
+  std::string benchmark;  // "matmul"
+  std::string what;       // "nano mlp up"
+  std::string shape;      // "8192 x 512 x 128"
+  std::string type;       // "bf16"
+  double seconds = 0;     // of the fastest run
+  double flops = 0;       // FLOP/s
+  double peak = 0;        // what the device can do at most, FLOP/s; flops / peak is the share
+  double bytes = 0;       // bytes/s
+};
+
+using Benchmark = std::vector<Result> (*)(Cpu& device);
+
+// A static object of this type in an op's benchmark.cpp makes the benchmark known to nichelm_bench.
+struct Register {
+  Register(const char* name, Benchmark body);
+};
+struct Entry {
+  std::string name;
+  Benchmark body;
+};
+const std::vector<Entry>& entries();
+
+// Seconds of the fastest of several runs of body, after one that warms up: at least three runs and about `budget` seconds in all.
+template <class Body> double fastest(const Body& body, double budget = 0.15);
+
+double now();  // seconds, steady
+
+template <class Body> double fastest(const Body& body, double budget) {
+  body();
+  double best = 1e300;
+  const double start = now();
+  for (int runs = 0; runs < 3 || now() - start < budget; ++runs) {
+    const double before = now();
+    body();
+    const double seconds = now() - before;
+    if (seconds < best) best = seconds;
+  }
+  return best;
+}
+
+}  // namespace nichelm::benchmark

@@ -1,0 +1,77 @@
+#include "benchmark/matmul.h"
+
+#include "ops/kernels.h"
+#include "runtime/bf16.h"
+#include "runtime/peak.h"
+
+namespace nichelm::benchmark {
+namespace {
+
+struct Operand {
+  std::vector<float> storage;
+  Type type;
+
+  Operand(int64_t size, Type type, uint32_t seed) : storage(static_cast<size_t>(type == Type::bf16 ? (size + 1) / 2 : size)), type(type) {
+    for (int64_t i = 0; i < size; ++i) {
+      seed = seed * 1664525 + 1013904223;
+      const float value = static_cast<float>(static_cast<int32_t>(seed)) * 0x1p-31f;
+      if (type == Type::bf16) narrow(value, reinterpret_cast<Bf16*>(storage.data())[i]);
+      else storage[static_cast<size_t>(i)] = value;
+    }
+  }
+  Tensor tensor(int64_t rows, int64_t width) { return {storage.data(), type, 2, {rows, width}}; }
+};
+
+}  // namespace
+
+const std::vector<MatmulCase>& matmul_cases() {
+  static const std::vector<MatmulCase> cases = [] {
+    std::vector<MatmulCase> all{{"square", 1024, 1024, 1024}};
+    struct Model { const char* name; int64_t tokens, width, hidden, vocabulary, chunk; };
+    for (const Model& s : {Model{"nano", 8192, 128, 512, 4096, 1024}, Model{"mini", 4096, 256, 1024, 8192, 1024}, Model{"slm", 1024, 1024, 4096, 32000, 256}}) {
+      const std::string name = s.name;
+      all.push_back({name + " qkv", s.tokens, 3 * s.width, s.width});
+      all.push_back({name + " mlp up, gelu", s.tokens, s.hidden, s.width, false, false, false, true});
+      all.push_back({name + " mlp down", s.tokens, s.width, s.hidden});
+      all.push_back({name + " qkv, input gradient", s.tokens, s.width, 3 * s.width, false, true});
+      all.push_back({name + " mlp down, input gradient", s.tokens, s.hidden, s.width, false, true});
+      all.push_back({name + " projection, weight gradient", s.width, s.width, s.tokens, true, false, true});
+      all.push_back({name + " qkv, weight gradient", s.width, 3 * s.width, s.tokens, true, false, true});
+      all.push_back({name + " mlp down, weight gradient", s.hidden, s.width, s.tokens, true, false, true});
+      all.push_back({name + " logits of a chunk", s.chunk, s.vocabulary, s.width, false, true});
+    }
+    return all;
+  }();
+  return cases;
+}
+
+Result measure_matmul(Cpu& device, const MatmulCase& shape, Type type, double peak) {
+  const auto [what, m, n, k, transpose_a, transpose_b, accumulate, gelu] = shape;
+  Operand a(m * k, type, 1), b(k * n, type, 2), bias(n, Type::f32, 3), c(m * n, accumulate ? Type::f32 : type, 4), pre(gelu ? m * n : 0, type, 5);
+  const In in_a{transpose_a ? a.tensor(k, m) : a.tensor(m, k)}, in_b{transpose_b ? b.tensor(n, k) : b.tensor(k, n)};
+  double seconds;
+  if (accumulate) {
+    const MatmulAccumulate op{in_a, in_b, {c.tensor(m, n)}, transpose_a, transpose_b};
+    seconds = fastest([&] { run_op(device, op); });
+  } else {
+    Matmul op{in_a, in_b, {}, {}, {}, {c.tensor(m, n)}, {}, transpose_a, transpose_b, gelu};
+    if (gelu) op.bias = {bias.tensor(1, n)}, op.pre = {pre.tensor(m, n)};
+    seconds = fastest([&] { run_op(device, op); });
+  }
+  Result result;
+  result.benchmark = "matmul", result.what = what, result.type = name_of(type);
+  result.shape = std::to_string(m) + " x " + std::to_string(n) + " x " + std::to_string(k);
+  result.seconds = seconds, result.flops = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) / seconds, result.peak = peak;
+  return result;
+}
+
+std::vector<Result> matmul(Cpu& device) {
+  std::vector<Result> results;
+  for (const Type type : {Type::f32, Type::bf16}) {
+    const double peak = measured_peak(device, type);
+    for (const MatmulCase& shape : matmul_cases()) results.push_back(measure_matmul(device, shape, type, peak));
+  }
+  return results;
+}
+
+}  // namespace nichelm::benchmark

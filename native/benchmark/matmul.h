@@ -1,0 +1,23 @@
+// The matrix product at a square shape and at the shapes of the models' training steps.
+#pragma once
+#include "benchmark/benchmark.h"
+
+namespace nichelm::benchmark {
+
+struct MatmulCase {
+  std::string what;
+  int64_t m, n, k;
+  bool transpose_a = false, transpose_b = false;
+  bool accumulate = false;  // c += a · b in f32: the gradient of a weight
+  bool gelu = false;        // bias and gelu, pre kept: the first product of an MLP
+};
+
+// Forward, gradient of the input and gradient of the weight of each kind of product in a step of `nano` and `mini`, some of `slm`, and 1024 x 1024 x 1024.
+const std::vector<MatmulCase>& matmul_cases();
+
+Result measure_matmul(Cpu& device, const MatmulCase& shape, Type type, double peak);
+
+// All cases in f32 and bf16.
+std::vector<Result> matmul(Cpu& device);
+
+}  // namespace nichelm::benchmark

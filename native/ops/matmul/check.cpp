@@ -1,0 +1,44 @@
+#include "ops/matmul/matmul.h"
+
+namespace nichelm {
+namespace {
+
+void check_operands(const Tensor& a, const Tensor& b, int64_t inner_a, int64_t inner_b) {
+  require(a.type == Type::f32 || a.type == Type::bf16, "matmul: a must be f32 or bf16");
+  require(b.type == a.type, "matmul: b must have the type of a");
+  require(a.axes >= 1 && b.axes >= 1, "matmul: a and b must have at least one axis");
+  require(inner_a == inner_b, "matmul: a and b must agree in the size that the product sums over (a's columns and b's rows, as transposed)");
+}
+
+// A product can be seen as any shape that ends in n columns.
+void check_result(const Tensor& t, int64_t m, int64_t n, const char* what) { require(t.size() == m * n && (t.size() == 0 || t.width() == n), what); }
+
+}  // namespace
+
+void Matmul::check() const {
+  check_operands(a, b, k(), transpose_b ? b.width() : matrix_rows(b));
+  require(c.type == Type::f32 || c.type == a.type, "matmul: c must be f32 or have the type of a");
+  check_result(c, m(), n(), "matmul: c must hold a row for each row of a (as transposed) and a column for each column of b (as transposed)");
+  if (bias.present()) require(bias.type == Type::f32 && bias.size() == n(), "matmul: bias must hold one f32 for each column of c");
+  if (gelu_of.present()) {
+    require(gelu_of.type == c.type, "matmul: gelu_of must have the type of c");
+    check_result(gelu_of, m(), n(), "matmul: gelu_of must have the shape of c");
+  }
+  if (residual.present()) {
+    require(residual.type == c.type, "matmul: residual must have the type of c");
+    check_result(residual, m(), n(), "matmul: residual must have the shape of c");
+  }
+  if (pre.present()) {
+    require(gelu, "matmul: pre is kept for a gelu and needs gelu to be set");
+    require(pre.type == c.type, "matmul: pre must have the type of c");
+    check_result(pre, m(), n(), "matmul: pre must have the shape of c");
+  }
+}
+
+void MatmulAccumulate::check() const {
+  check_operands(a, b, k(), transpose_b ? b.width() : matrix_rows(b));
+  require(c.type == Type::f32, "matmul_accumulate: c must be f32");
+  check_result(c, m(), n(), "matmul_accumulate: c must hold a row for each row of a (as transposed) and a column for each column of b (as transposed)");
+}
+
+}  // namespace nichelm

@@ -1,0 +1,42 @@
+// CPU kernel: packed, cache-blocked product (gemm.h) of register tiles (micro_kernel.h), the epilogue on each tile while it is hot (epilogue.h).
+// bf16 operands are multiplied in pairs where the CPU has bf16 dot products, and widened to f32 while packing where it does not.
+#include "ops/matmul/gemm.h"
+#include "ops/matmul/matmul.h"
+
+namespace nichelm {
+namespace {
+
+template <class T> struct KindOf { using type = SingleF32; };
+#ifdef NICHELM_ISA_avx512bf16
+template <> struct KindOf<Bf16> { using type = PairBf16; };
+#endif
+
+template <class T, class C, class Op> void multiply(Cpu& device, const Op& op, const Epilogue<C>& epilogue) {
+  const int64_t m = op.m(), n = op.n(), k = op.k();
+  if (m == 0 || n == 0) return;
+  const Operand<T> a{op.a.template as<const T>(), op.transpose_a ? m : k, !op.transpose_a};
+  const Operand<T> b{op.b.template as<const T>(), op.transpose_b ? k : n, op.transpose_b};
+  Product<typename KindOf<T>::type, T, C>(device, a, b, m, n, k, epilogue).compute();
+}
+
+template <class T, class C> void matmul(Cpu& device, const Matmul& op) {
+  multiply<T>(device, op, Epilogue<C>{op.c.as<C>(), op.n(), op.bias.as<const float>(), op.gelu_of.as<const C>(), op.residual.as<const C>(), op.pre.as<C>(), op.gelu, false});
+}
+
+template <class T> void matmul_accumulate(Cpu& device, const MatmulAccumulate& op) {
+  multiply<T>(device, op, Epilogue<float>{op.c.as<float>(), op.n(), nullptr, nullptr, nullptr, nullptr, false, true});
+}
+
+}  // namespace
+
+template <> void run(cpu::NICHELM_ISA& device, const Matmul& op) {
+  if (op.a.type == Type::f32) matmul<float, float>(device, op);
+  else if (op.c.type == Type::f32) matmul<Bf16, float>(device, op);
+  else matmul<Bf16, Bf16>(device, op);
+}
+
+template <> void run(cpu::NICHELM_ISA& device, const MatmulAccumulate& op) {
+  op.a.type == Type::f32 ? matmul_accumulate<float>(device, op) : matmul_accumulate<Bf16>(device, op);
+}
+
+}  // namespace nichelm

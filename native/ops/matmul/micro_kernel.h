@@ -1,0 +1,83 @@
+// The innermost product: a tile of rows x kColumns sums, all in registers, over two packed panels.
+// A panel is [steps][rows] or [steps][columns] of 32-bit words. A word is one f32, or on CPUs with bf16 dot products two bf16 that follow each other along k.
+#pragma once
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#include "runtime/bf16.h"
+#ifdef NICHELM_ISA_avx512bf16
+#include <immintrin.h>
+#endif
+
+namespace nichelm {
+namespace {
+
+// Tile sizes: as many sums as leave registers for one row of b and a broadcast.
+#if defined(NICHELM_ISA_avx512) || defined(NICHELM_ISA_avx512bf16)
+constexpr int kLanes = 16, kRows = 14;
+#elif defined(NICHELM_ISA_avx2)
+constexpr int kLanes = 8, kRows = 6;
+#else
+constexpr int kLanes = 4, kRows = 4;
+#endif
+constexpr int kVectors = 2, kColumns = kVectors * kLanes, kTile = kRows * kColumns;
+
+typedef float Floats __attribute__((vector_size(kLanes * 4)));
+typedef uint32_t Words __attribute__((vector_size(kLanes * 4)));
+
+NICHELM_INLINE Floats load_floats(const void* p) { Floats x; std::memcpy(&x, p, sizeof x); return x; }
+NICHELM_INLINE Words load_words(const void* p) { Words x; std::memcpy(&x, p, sizeof x); return x; }
+NICHELM_INLINE void store(void* p, Floats x) { std::memcpy(p, &x, sizeof x); }
+NICHELM_INLINE void store(void* p, Words x) { std::memcpy(p, &x, sizeof x); }
+
+// What a word holds, and how a word of a and the words of b are multiplied.
+struct SingleF32 { static constexpr int values = 1; };  // of k in one word
+NICHELM_INLINE void multiply_add(SingleF32, Floats& sum, const uint32_t& a, Floats b) {
+  float value;
+  std::memcpy(&value, &a, 4);
+  sum += value * b;
+}
+#ifdef NICHELM_ISA_avx512bf16
+struct PairBf16 { static constexpr int values = 2; };
+NICHELM_INLINE void multiply_add(PairBf16, Floats& sum, const uint32_t& a, Floats b) {
+  const __m512i pair = _mm512_set1_epi32(static_cast<int>(a));
+  sum = (Floats)_mm512_dpbf16_ps((__m512)sum, (__m512bh)pair, (__m512bh)b);
+}
+#endif
+
+// tile[i][j] (= or +=, by add) sum over steps of a[step][i] b[step][j], for i < R and j < V * kLanes. a: [steps][kRows], b: [steps][kColumns], tile: [kRows][kColumns].
+template <class Kind, int R, int V> void micro_kernel(int64_t steps, const uint32_t* a, const uint32_t* b, float* tile, bool add) {
+  Floats sum[R][V] = {};
+  for (int64_t p = 0; p < steps; ++p, a += kRows, b += kColumns) {
+    Floats row[V];
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) row[v] = load_floats(b + v * kLanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < R; ++i)
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) multiply_add(Kind{}, sum[i][v], a[i], row[v]);
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < R; ++i)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      float* place = tile + i * kColumns + v * kLanes;
+      store(place, add ? load_floats(place) + sum[i][v] : sum[i][v]);
+    }
+}
+
+using MicroKernel = void (*)(int64_t steps, const uint32_t* a, const uint32_t* b, float* tile, bool add);
+
+// One kernel for each number of rows that the last panel may have, so that a short panel costs what it holds.
+template <class Kind, int V, int... I> constexpr MicroKernel pick(int rows, std::integer_sequence<int, I...>) {
+  constexpr MicroKernel all[] = {micro_kernel<Kind, I + 1, V>...};
+  return all[rows - 1];
+}
+template <class Kind> MicroKernel micro_kernel_for(int64_t rows, int64_t columns) {
+  constexpr auto counts = std::make_integer_sequence<int, kRows>{};
+  return columns <= kLanes ? pick<Kind, 1>(static_cast<int>(rows), counts) : pick<Kind, kVectors>(static_cast<int>(rows), counts);
+}
+
+}  // namespace
+}  // namespace nichelm

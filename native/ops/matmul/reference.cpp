@@ -1,0 +1,51 @@
+// The oracle: the formula of matmul.h in double, one plain loop after the other. f32 operands only.
+#include <cmath>
+
+#include "ops/matmul/matmul.h"
+
+namespace nichelm {
+namespace {
+
+template <class Op> double product(const Op& op, int64_t i, int64_t j) {
+  const int64_t m = op.m(), n = op.n(), k = op.k();
+  const float *a = op.a.template as<float>(), *b = op.b.template as<float>();
+  double sum = 0;
+  for (int64_t p = 0; p < k; ++p) sum += double(op.transpose_a ? a[p * m + i] : a[i * k + p]) * (op.transpose_b ? b[j * k + p] : b[p * n + j]);
+  return sum;
+}
+
+const double kScale = std::sqrt(2 / M_PI);
+
+double gelu(double x) { return 0.5 * x * (1 + std::tanh(kScale * (x + 0.044715 * x * x * x))); }
+
+double gelu_derivative(double x) {
+  const double t = std::tanh(kScale * (x + 0.044715 * x * x * x));
+  return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * kScale * (1 + 3 * 0.044715 * x * x);
+}
+
+}  // namespace
+
+template <> void run(Reference&, const Matmul& op) {
+  const int64_t m = op.m(), n = op.n();
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t j = 0; j < n; ++j) {
+      double y = product(op, i, j);
+      if (op.bias.present()) y += op.bias.as<float>()[j];
+      if (op.pre.present()) op.pre.as<float>()[i * n + j] = static_cast<float>(y);
+      if (op.gelu) y = gelu(y);
+      if (op.gelu_of.present()) y *= gelu_derivative(op.gelu_of.as<float>()[i * n + j]);
+      if (op.residual.present()) y += op.residual.as<float>()[i * n + j];
+      op.c.as<float>()[i * n + j] = static_cast<float>(y);
+    }
+}
+
+template <> void run(Reference&, const MatmulAccumulate& op) {
+  const int64_t m = op.m(), n = op.n();
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t j = 0; j < n; ++j) {
+      float& c = op.c.as<float>()[i * n + j];
+      c = static_cast<float>(c + product(op, i, j));
+    }
+}
+
+}  // namespace nichelm

@@ -1,0 +1,238 @@
+// matmul against the double reference: every instruction set, both types, all transposes and epilogues, odd shapes, any number of threads.
+#include <cmath>
+#include <cstring>
+
+#include "ops/kernels.h"
+#include "runtime/bf16.h"
+#include "test/test.h"
+
+using namespace nichelm;
+
+namespace {
+
+struct Case {
+  int64_t m, n, k;
+  bool transpose_a = false, transpose_b = false;
+  bool bias = false, gelu = false, pre = false, gelu_of = false, residual = false;
+  bool accumulate = false;
+
+  std::string text() const {
+    std::string s = "matmul " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
+    for (auto [on, name] : {std::pair{transpose_a, " transpose_a"}, {transpose_b, " transpose_b"}, {bias, " bias"}, {gelu, " gelu"}, {pre, " pre"}, {gelu_of, " gelu_of"}, {residual, " residual"},
+                            {accumulate, " accumulate"}})
+      if (on) s += name;
+    return s;
+  }
+};
+
+// Values that a kernel of some type holds, kept as floats; data() gives them in that type, followed by a few that no kernel may touch.
+class Buffer {
+ public:
+  Buffer(std::vector<float> values, Type type) : size_(values.size()), type_(type) {
+    values.resize(size_ + 8, 42.0f);
+    type == Type::bf16 ? void(halves_ = test::to_bf16(values)) : floats_.swap(values);
+  }
+  Tensor tensor(std::vector<int64_t> shape) { return test::tensor(type_ == Type::bf16 ? static_cast<void*>(halves_.data()) : floats_.data(), type_, std::move(shape)); }
+  std::vector<float> values() const {
+    std::vector<float> all = type_ == Type::bf16 ? test::from_bf16(halves_) : floats_;
+    for (size_t i = size_; i < all.size(); ++i) EXPECT(all[i] == 42.0f, "a kernel wrote behind its output");
+    all.resize(size_);
+    return all;
+  }
+
+ private:
+  size_t size_;
+  Type type_;
+  std::vector<float> floats_;
+  std::vector<uint16_t> halves_;
+};
+
+struct Inputs {
+  std::vector<float> a, b, bias, gelu_of, residual, c;
+
+  Inputs(const Case& s, Type type, Type c_type) {
+    const auto make = [](int64_t count, unsigned seed, Type t) { return t == Type::bf16 ? test::rounded(test::normal(count, seed)) : test::normal(count, seed); };
+    const unsigned seed = static_cast<unsigned>(s.m * 7919 + s.n * 104729 + s.k);
+    a = make(s.m * s.k, seed, type), b = make(s.k * s.n, seed + 1, type);
+    for (float& x : b) x /= 4;  // a quarter is exact in bf16 too
+    bias = make(s.n, seed + 2, Type::f32), gelu_of = make(s.m * s.n, seed + 3, c_type), residual = make(s.m * s.n, seed + 4, c_type);
+    c = s.accumulate ? make(s.m * s.n, seed + 5, Type::f32) : std::vector<float>(static_cast<size_t>(s.m * s.n), NAN);
+  }
+};
+
+struct Outputs { std::vector<float> c, pre; };
+
+template <class Run> Outputs compute(const Case& s, const Inputs& in, Type type, Type c_type, const Run& run) {
+  Buffer a(in.a, type), b(in.b, type), bias(in.bias, Type::f32), gelu_of(in.gelu_of, c_type), residual(in.residual, c_type), c(in.c, c_type);
+  Buffer pre(std::vector<float>(in.c.size(), NAN), c_type);
+  const In in_a{s.transpose_a ? a.tensor({s.k, s.m}) : a.tensor({s.m, s.k})}, in_b{s.transpose_b ? b.tensor({s.n, s.k}) : b.tensor({s.k, s.n})};
+  const Tensor result = c.tensor({s.m, s.n});
+  if (s.accumulate) {
+    run(MatmulAccumulate{in_a, in_b, {result}, s.transpose_a, s.transpose_b});
+  } else {
+    Matmul op{in_a, in_b, {}, {}, {}, {result}, {}, s.transpose_a, s.transpose_b, s.gelu};
+    if (s.bias) op.bias = {bias.tensor({s.n})};
+    if (s.gelu_of) op.gelu_of = {gelu_of.tensor({s.m, s.n})};
+    if (s.residual) op.residual = {residual.tensor({s.m, s.n})};
+    if (s.pre) op.pre = {pre.tensor({s.m, s.n})};
+    run(op);
+  }
+  return {c.values(), s.pre ? pre.values() : std::vector<float>{}};
+}
+
+float plain_gelu(float x) { return 0.5f * x * (1 + std::tanh(0.7978845608f * (x + 0.044715f * x * x * x))); }
+float plain_gelu_derivative(float x) {
+  const float t = std::tanh(0.7978845608f * (x + 0.044715f * x * x * x));
+  return 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * 0.7978845608f * (1 + 3 * 0.044715f * x * x);
+}
+
+// The same sums in f32, one term after the other.
+Outputs plain(const Case& s, const Inputs& in, Type c_type) {
+  Outputs out{in.c, std::vector<float>(s.pre ? in.c.size() : 0)};
+  for (int64_t i = 0; i < s.m; ++i)
+    for (int64_t j = 0; j < s.n; ++j) {
+      const size_t at = static_cast<size_t>(i * s.n + j);
+      float y = 0;
+      for (int64_t p = 0; p < s.k; ++p)
+        y += in.a[static_cast<size_t>(s.transpose_a ? p * s.m + i : i * s.k + p)] * in.b[static_cast<size_t>(s.transpose_b ? j * s.k + p : p * s.n + j)];
+      if (s.accumulate) { out.c[at] += y; continue; }
+      if (s.bias) y += in.bias[static_cast<size_t>(j)];
+      if (s.pre) out.pre[at] = y;
+      if (s.gelu) y = plain_gelu(y);
+      if (s.gelu_of) y *= plain_gelu_derivative(in.gelu_of[at]);
+      if (s.residual) y += in.residual[at];
+      out.c[at] = y;
+    }
+  if (c_type == Type::bf16) out.c = test::rounded(out.c), out.pre = test::rounded(out.pre);
+  return out;
+}
+
+bool same_bits(const std::vector<float>& x, const std::vector<float>& y) { return x.size() == y.size() && (x.empty() || std::memcmp(x.data(), y.data(), x.size() * 4) == 0); }
+
+void test_case(const Case& s, Type type, Type c_type) {
+  const Inputs in(s, type, c_type);
+  Reference reference;
+  const Outputs want = compute(s, in, Type::f32, Type::f32, [&](const auto& op) { op.check(), run(reference, op); });
+  const Outputs simple = plain(s, in, c_type);
+  for (const int isa : test::isas()) {
+    Outputs first;
+    for (const int threads : {1, 2, 5}) {
+      Cpu device(threads, static_cast<Isa>(isa));
+      const Outputs got = compute(s, in, type, c_type, [&](const auto& op) { run_op(device, op); });
+      const std::string what = s.text() + " " + name_of(type) + " to " + name_of(c_type) + ", " + name_of(static_cast<Isa>(isa)) + ", threads " + std::to_string(threads);
+      if (threads == 1) {
+        first = got;
+        const double error = test::error(got.c, want.c), allowed = test::error(simple.c, want.c);
+        EXPECT(test::within(error, allowed), what + ": error " + std::to_string(error * 1e6) + "e-6, plain " + std::to_string(allowed * 1e6) + "e-6");
+        if (s.pre) EXPECT(test::within(test::error(got.pre, want.pre), test::error(simple.pre, want.pre)), what + ": pre");
+      } else {
+        EXPECT(same_bits(got.c, first.c) && same_bits(got.pre, first.pre), what + ": other bits than with one thread");
+      }
+    }
+  }
+}
+
+void test_types(const Case& s) {
+  test_case(s, Type::f32, Type::f32);
+  test_case(s, Type::bf16, Type::f32);
+  if (!s.accumulate) test_case(s, Type::bf16, Type::bf16);
+}
+
+}  // namespace
+
+TEST(matmul_shapes) {
+  for (auto [m, n, k] : {std::array<int64_t, 3>{1, 1, 1}, {1, 1, 0}, {7, 5, 0}, {1, 97, 31}, {97, 1, 64}, {3, 5, 7}, {14, 32, 16}, {13, 16, 2}, {61, 67, 71}, {131, 37, 17}, {5, 531, 9}, {29, 31, 1100}})
+    for (const bool transpose_a : {false, true})
+      for (const bool transpose_b : {false, true})
+        for (const bool accumulate : {false, true}) {
+          Case s{m, n, k, transpose_a, transpose_b};
+          s.accumulate = accumulate;
+          test_types(s);
+        }
+}
+
+// k so long that it is cut into blocks and splits, few of which are even.
+TEST(matmul_long_sums) {
+  for (auto [m, n, k] : {std::array<int64_t, 3>{33, 35, 5003}, {1, 17, 9001}, {130, 300, 2051}})
+    for (const bool accumulate : {false, true}) {
+      Case s{m, n, k, true, false};
+      s.accumulate = accumulate;
+      test_types(s);
+    }
+}
+
+TEST(matmul_epilogues) {
+  for (auto [m, n, k] : {std::array<int64_t, 3>{37, 45, 33}, {15, 64, 1301}, {16, 33, 4500}})
+    for (int mask = 0; mask < 32; ++mask) {
+      Case s{m, n, k, false, (mask & 1) != 0};
+      s.bias = mask & 1, s.gelu = mask & 2, s.pre = s.gelu && mask & 4, s.gelu_of = mask & 8, s.residual = mask & 16;
+      if (mask & 4 && !s.gelu) continue;
+      test_types(s);
+    }
+}
+
+// Where one element is NaN or infinite, its row or column shows it, and nothing else does.
+TEST(matmul_not_finite) {
+  const Case s{19, 37, 45};
+  for (const Type type : {Type::f32, Type::bf16})
+    for (const int isa : test::isas())
+      for (const float bad : {NAN, INFINITY}) {
+        Inputs in(s, type, type);
+        in.a[3 * 45 + 44] = bad;
+        Cpu device(2, static_cast<Isa>(isa));
+        const Outputs got = compute(s, in, type, type, [&](const auto& op) { run_op(device, op); });
+        for (size_t i = 0; i < got.c.size(); ++i) EXPECT(std::isfinite(got.c[i]) == (i / 37 != 3), std::string("matmul, not finite, ") + name_of(static_cast<Isa>(isa)));
+      }
+}
+
+// gelu_of's factor is the derivative of gelu: against central differences of the reference.
+TEST(matmul_gelu_derivative) {
+  std::vector<float> x, one{1};
+  for (int i = -60; i <= 60; ++i) x.push_back(static_cast<float>(i) / 10);
+  const int64_t count = static_cast<int64_t>(x.size());
+  const float h = 0x1p-6f;
+  std::vector<float> above = x, below = x, up(x.size()), down(x.size()), ones(x.size(), 1.0f), got(x.size(), NAN), want(x.size());
+  for (float& v : above) v += h;
+  for (float& v : below) v -= h;
+  Reference reference;
+  run(reference, Matmul{{test::f32(above, {count, 1})}, {test::f32(one, {1, 1})}, {}, {}, {}, {test::f32(up, {count, 1})}, {}, false, false, true});
+  run(reference, Matmul{{test::f32(below, {count, 1})}, {test::f32(one, {1, 1})}, {}, {}, {}, {test::f32(down, {count, 1})}, {}, false, false, true});
+  for (size_t i = 0; i < x.size(); ++i) want[i] = (up[i] - down[i]) / (above[i] - below[i]);
+  for (const int isa : test::isas()) {
+    Cpu device(1, static_cast<Isa>(isa));
+    run_op(device, Matmul{{test::f32(ones, {count, 1})}, {test::f32(one, {1, 1})}, {}, {test::f32(x, {count, 1})}, {}, {test::f32(got, {count, 1})}, {}, false, false, false});
+    EXPECT(test::error(got, want) < 1e-4, "matmul: gelu_of against differences");  // h² times the third derivative
+  }
+}
+
+TEST(matmul_checks) {
+  std::vector<float> x(64);
+  std::vector<int32_t> integers(64);
+  const auto throws = [](const auto& op) {
+    try {
+      op.check();
+    } catch (const Error& e) {
+      return e.code == ErrorCode::argument;
+    }
+    return false;
+  };
+  const auto t = [&](int64_t rows, int64_t width) { return test::f32(x, {rows, width}); };
+  const Matmul good{{t(2, 3)}, {t(3, 4)}, {}, {}, {}, {t(2, 4)}, {}, false, false, false};
+  EXPECT(!throws(good), "matmul: a good call passes");
+  Matmul bad = good;
+  bad.b = {t(4, 3)};
+  EXPECT(throws(bad), "matmul: inner sizes");
+  bad = good, bad.c = {t(4, 2)};
+  EXPECT(throws(bad), "matmul: shape of c");
+  bad = good, bad.a = {test::i32(integers, {2, 3})};
+  EXPECT(throws(bad), "matmul: type of a");
+  bad = good, bad.bias = {t(1, 3)};
+  EXPECT(throws(bad), "matmul: bias");
+  bad = good, bad.residual = {t(2, 3)};
+  EXPECT(throws(bad), "matmul: residual");
+  bad = good, bad.gelu_of = {t(3, 4)};
+  EXPECT(throws(bad), "matmul: gelu_of");
+  bad = good, bad.pre = {t(2, 4)};
+  EXPECT(throws(bad), "matmul: pre without gelu");
+  EXPECT(throws(MatmulAccumulate{{t(2, 3)}, {t(3, 4)}, {t(2, 3)}, false, false}), "matmul_accumulate: shape of c");
+}

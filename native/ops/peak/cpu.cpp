@@ -1,0 +1,73 @@
+// The loop behind measured_peak: as many independent chains of multiply-adds as hide their latency, in registers only.
+#include "runtime/peak.h"
+#ifdef NICHELM_ISA_avx512bf16
+#include <immintrin.h>
+#endif
+
+#include "runtime/bf16.h"
+
+namespace nichelm {
+namespace {
+
+#if defined(NICHELM_ISA_avx512) || defined(NICHELM_ISA_avx512bf16)
+constexpr int kLanes = 16;
+#elif defined(NICHELM_ISA_avx2)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+constexpr int kChains = 12;  // two units with a latency of at most 6, in 16 registers
+typedef float Floats __attribute__((vector_size(kLanes * 4)));
+
+// The factors and first sums are read from memory that the compiler cannot see through, and the sums are used, so that nothing is left out.
+volatile float factor = 0.5f, sink;
+
+NICHELM_INLINE void begin(Floats (&sums)[kChains]) {
+  for (Floats& sum : sums) sum = Floats{} + factor;
+}
+
+NICHELM_INLINE void keep(const Floats (&sums)[kChains]) {
+  Floats total = {};
+  for (const Floats& sum : sums) total += sum;
+  sink = total[0];
+}
+
+void multiply_add_f32(int64_t rounds) {
+  const Floats x = Floats{} + factor, y = x + 1.0f;
+  Floats sums[kChains];
+  begin(sums);
+  for (int64_t r = 0; r < rounds; ++r)
+#pragma GCC unroll 12
+    for (int i = 0; i < kChains; ++i) sums[i] = sums[i] * x + y;
+  keep(sums);
+}
+
+#ifdef NICHELM_ISA_avx512bf16
+void dot_bf16(int64_t rounds) {
+  const __m512i x = _mm512_set1_epi16(static_cast<short>(factor < 1 ? 0x3f00 : 0x3f80));
+  Floats sums[kChains];
+  begin(sums);
+  for (int64_t r = 0; r < rounds; ++r)
+#pragma GCC unroll 12
+    for (int i = 0; i < kChains; ++i) sums[i] = (Floats)_mm512_dpbf16_ps((__m512)sums[i], (__m512bh)x, (__m512bh)x);
+  keep(sums);
+}
+#endif
+
+}  // namespace
+
+template <> void run(cpu::NICHELM_ISA& device, const PeakLoop& loop) {
+  double values = 1;  // products that one lane adds at once
+#ifdef NICHELM_ISA_avx512bf16
+  if (loop.type == Type::bf16) values = 2;
+#endif
+  *loop.flops = static_cast<double>(loop.rounds) * kChains * kLanes * 2 * values;
+  device.split(device.threads(), [&](int64_t, int64_t) {
+#ifdef NICHELM_ISA_avx512bf16
+    if (loop.type == Type::bf16) return dot_bf16(loop.rounds);
+#endif
+    multiply_add_f32(loop.rounds);
+  });
+}
+
+}  // namespace nichelm
