@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto'
 import { NichelmError } from './errors.js'
 import { RangeFile, sha256, writeFileAtomic } from './files.js'
 import { fromBf16, fromF16 } from './half.js'
-import { DTYPES, HEADER_LIMIT, parseHeader, type Dtype, type Header, type TensorArray, type TensorEntry } from './safetensors-header.js'
+import { DTYPES, HEADER_LIMIT, parseHeader, type Dtype, type Header, type TensorArray, type TensorEntry } from './safetensorsHeader.js'
 
-export { DTYPES, type Dtype, type TensorArray, type TensorEntry } from './safetensors-header.js'
+export { DTYPES, type Dtype, type TensorArray, type TensorEntry } from './safetensorsHeader.js'
 
 /** Tensors by name, from one file or several. */
 export interface TensorSource extends Disposable {

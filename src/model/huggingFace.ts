@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { NichelmError } from '../base/errors.js'
 import { writeJson } from '../base/files.js'
-import { openModelTensors } from '../base/model-tensors.js'
+import { openModelTensors } from '../base/modelTensors.js'
 import { writeSafetensors, type TensorSource, type TensorToWrite } from '../base/safetensors.js'
 import { headWidth, type ModelConfig } from './config.js'
 import { familyOf, fromHuggingFaceConfig, toHuggingFaceConfig } from './huggingFaceConfig.js'

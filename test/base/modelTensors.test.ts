@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { openModelTensors } from '../../src/base/model-tensors.js'
+import { openModelTensors } from '../../src/base/modelTensors.js'
 import { SafetensorsFile, writeSafetensors } from '../../src/base/safetensors.js'
 import { temporaryFolder } from './temporary.js'
 
