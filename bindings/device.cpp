@@ -1,6 +1,8 @@
 // Device, arena, programs: open, compile, run, read and write, dispose.
 #include "device.h"
 
+#include "runtime/peak.h"
+
 #include <vector>
 
 namespace nichelm::binding {
@@ -143,6 +145,19 @@ Napi::Value dispose(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// devicePeak(device, 'f32' | 'bf16') -> promise of FLOP/s
+Napi::Value device_peak(const Napi::CallbackInfo& info) {
+  const auto device = get_handle<Device>(info[0]);
+  const Type type = text(info[1], "type") == "bf16" ? Type::bf16 : Type::f32;
+  return async(
+      info.Env(),
+      [device, type] {
+        const std::lock_guard lock(device->lock);
+        return measured_peak(device->cpu, type);
+      },
+      [](Napi::Env env, double flops) -> Napi::Value { return Napi::Number::New(env, flops); });
+}
+
 Napi::Value available(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), available_threads()); }
 
 }  // namespace
@@ -151,6 +166,7 @@ void export_device(Napi::Env env, Napi::Object exports) {
   define<list_ops>(env, exports, "ops");
   define<device_open>(env, exports, "deviceOpen");
   define<device_describe>(env, exports, "deviceDescribe");
+  define<device_peak>(env, exports, "devicePeak");
   define<arena_create>(env, exports, "arenaCreate");
   define<arena_write>(env, exports, "arenaWrite");
   define<arena_read>(env, exports, "arenaRead");

@@ -57,6 +57,8 @@ export class Device extends Handle {
   /** `threads`: 0 or absent for all available; `isa`: absent for the best. Throws USAGE or DEVICE. */
   constructor(options: { threads?: number; isa?: string } = {}) { super(call('deviceOpen', options.threads ?? 0, options.isa ?? '')) }
   describe(): DeviceFacts { return call('deviceDescribe', this.native) }
+  /** FLOP/s that the device reaches with multiply-adds on registers alone, measured in about 50 ms: what utilisation is a share of. */
+  peak(type: 'f32' | 'bf16'): Promise<number> { return call('devicePeak', this.native, type) }
   /** Reads a program (see native/runtime/program.h). Throws USAGE that names the line and what is wrong in it. */
   compile(arena: Arena, text: string): Program { return new Program(call('programCompile', this.native, arena.native, text)) }
   /** Runs the commands in order, each after its writes (copied when this is called), then fills the arrays of `reads`. */

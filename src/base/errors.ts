@@ -7,11 +7,12 @@ export type ErrorCode =
   | 'RESOURCE' // memory or disk is not enough
   | 'DEVICE' // the device asked for is not there
   | 'DISPOSED' // a handle that was disposed
+  | 'DIVERGED' // a loss or gradient that is no longer finite
   | 'INTERRUPTED' // SIGINT or SIGTERM, after saving
   | 'INTERNAL' // a defect of nichelm
 
 export const EXIT_CODES: Record<ErrorCode, number> = {
-  INTERNAL: 1, USAGE: 2, CONFIG: 2, INPUT: 3, CORRUPT: 4, RESOURCE: 5, DEVICE: 6, DISPOSED: 1, INTERRUPTED: 130,
+  INTERNAL: 1, USAGE: 2, CONFIG: 2, INPUT: 3, CORRUPT: 4, RESOURCE: 5, DEVICE: 6, DISPOSED: 1, DIVERGED: 7, INTERRUPTED: 130,
 }
 
 /** Where an error is: a file, and a line, field or tensor in it. */

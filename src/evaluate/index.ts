@@ -1,0 +1,1 @@
+export { evaluateCorpus, evaluateTokens, type EvaluateOptions, type TokenRows } from './evaluate.js'

@@ -1,0 +1,1 @@
+export { finetune, type FinetuneOptions } from './finetune.js'

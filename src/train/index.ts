@@ -1,0 +1,6 @@
+export { addCosts, deviceName, noCosts, type Costs } from './costs.js'
+export { likelihood, type EvaluationRows, type Likelihood } from './likelihood.js'
+export { MetricsFile, type Metric } from './metrics.js'
+export { duration, ProgressDisplay, type ProgressOptions } from './progress.js'
+export { checkSettings, learningRate, type Schedule, type TrainSettings } from './settings.js'
+export { train, type TrainOptions, type TrainProgress, type TrainResult } from './trainer.js'
