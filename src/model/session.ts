@@ -29,7 +29,7 @@ export interface SessionOptions {
 }
 
 /** Rows as the host hands them over, row-major [rows, length]; see src/corpus for what they hold. */
-export interface HostRows { rows: number; length: number; tokens: Int32Array; targets: Int32Array; weights: Float32Array<ArrayBuffer>; starts: Int32Array }
+export interface HostRows { rows: number; length: number; tokens: Int32Array; targets: Int32Array; weights: Float32Array; starts: Int32Array }
 
 /** Bytes of the arena, by what they hold. */
 export interface MemoryUse { parameters: number; gradients: number; optimizer: number; inputs: number; activations: number; total: number }
