@@ -1,0 +1,240 @@
+// CPU kernels. Forward: tasks are blocks of queries of a head; keys are packed block by block, and kRows queries at a time go through
+// score, online softmax and weighted sum in the nearest cache. Backward: tasks are key heads, so that the gradients of keys and values are
+// summed in one order; weights are made again from lse, kRows queries at a time, then both kinds of sums are taken over a block.
+// Tiles that no query of theirs sees are skipped; hidden keys inside a tile have weight 0.
+#include <cmath>
+
+#include "ops/attention/attention.h"
+#include "ops/attention/pack.h"
+#include "ops/attention/softmax.h"
+#include "ops/attention/tile.h"
+#include "runtime/bf16.h"
+#include "runtime/cpu.h"
+
+namespace nichelm {
+namespace {
+
+// Multiples of kPanel. A block of keys and one of values stay in the second-level cache.
+constexpr int64_t kQueries = 128, kKeys = 256;                  // forward
+constexpr int64_t kGradientQueries = 64, kGradientKeys = 128;  // backward
+
+constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// Hands out pieces of a scratch buffer, each on a cache line of its own; without a buffer it only measures.
+class Pieces {
+ public:
+  explicit Pieces(void* buffer = nullptr) : buffer_(static_cast<char*>(buffer)) {}
+  template <class X> X* take(int64_t count) {
+    char* piece = buffer_ ? buffer_ + bytes_ : nullptr;
+    bytes_ += up(count * int64_t{sizeof(X)}, 64);
+    return reinterpret_cast<X*>(piece);
+  }
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  char* buffer_;
+  int64_t bytes_ = 0;
+};
+
+// Sizes, and where a head's vectors lie.
+template <class T> struct Layout {
+  int64_t length, heads, kv_heads, d, stride;
+  int64_t words, padded;  // of a head's width: words, and elements rounded up to vectors
+  int64_t column_panels;  // panels of a head's width
+  float scale;
+
+  template <class Op>
+  explicit Layout(const Op& op)
+      : length(op.starts.width()), heads(op.heads), kv_heads(op.kv_heads), d(op.head_width()), stride(op.qkv.width()), words(up(d, kPack<T>) / kPack<T>), padded(up(d, kLanes)),
+        column_panels(up(d, kPanel) / kPanel), scale(1 / std::sqrt(static_cast<float>(d))) {}
+
+  int64_t kv_head(int64_t head) const { return head / (heads / kv_heads); }
+  int64_t query(int64_t row, int64_t token, int64_t head) const { return (row * length + token) * stride + head * d; }
+  int64_t key(int64_t row, int64_t token, int64_t g) const { return query(row, token, heads + g); }
+  int64_t value(int64_t row, int64_t token, int64_t g) const { return query(row, token, heads + kv_heads + g); }
+  int64_t output(int64_t row, int64_t token, int64_t head) const { return ((row * length + token) * heads + head) * d; }
+};
+
+template <class T> struct ForwardScratch {
+  Word<T>*queries, *keys, *values, *weights;
+  float *scores, *sums, *top, *total;
+
+  ForwardScratch(Pieces& pieces, const Layout<T>& at)
+      : queries(pieces.take<Word<T>>(kQueries * at.words)), keys(pieces.take<Word<T>>(kKeys * at.words)), values(pieces.take<Word<T>>(at.column_panels * kPanel * kKeys / kPack<T>)),
+        weights(pieces.take<Word<T>>(kRows * kKeys / kPack<T>)), scores(pieces.take<float>(kRows * kKeys)), sums(pieces.take<float>(kQueries * at.padded)), top(pieces.take<float>(kQueries)),
+        total(pieces.take<float>(kQueries)) {}
+};
+
+template <class T> void forward_block(const Attention& op, const Layout<T>& at, const ForwardScratch<T>& my, int64_t row, int64_t head, int64_t q0) {
+  const int64_t count = smaller(kQueries, at.length - q0), g = at.kv_head(head);
+  const T* qkv = op.qkv.as<T>();
+  const int32_t* starts = op.starts.as<int32_t>() + row * at.length;
+  pack_by_columns(qkv + at.query(row, q0, head), at.stride, count, at.d, my.queries);
+  for (int64_t t = 0; t < count; ++t) my.top[t] = -INFINITY, my.total[t] = 0;
+  for (int64_t i = 0; i < up(count, kRows) * at.padded; ++i) my.sums[i] = 0;
+  for (int64_t k0 = down(starts[q0], kPanel); k0 < q0 + count; k0 += kKeys) {
+    const int64_t keys = smaller(kKeys, q0 + count - k0);
+    pack_by_columns(qkv + at.key(row, k0, g), at.stride, keys, at.d, my.keys);
+    pack_by_rows(qkv + at.value(row, k0, g), at.stride, keys, at.d, kKeys, my.values);
+    for (int64_t t = 0; t < count; t += kRows) {
+      const int64_t rows = smaller(kRows, count - t);
+      const int64_t from = larger(starts[q0 + t] - k0, 0), to = smaller(q0 + t + rows - k0, keys);  // what these rows see of the block
+      if (from >= to) continue;
+      const int64_t first = down(from, kLanes), last = up(to, kLanes);
+      score_tile(my.queries + down(t, kPanel) * at.words + t % kPanel, my.keys, at.words, first, last, my.scores, kKeys);
+      float factor[kRows] = {};
+      for (int64_t m = 0; m < kRows; ++m) {
+        Word<T>* weights = my.weights + m * kKeys / kPack<T>;
+        if (m < rows) factor[m] = weigh(my.scores + m * kKeys, first, last, larger(starts[q0 + t + m] - k0, 0), smaller(q0 + t + m + 1 - k0, keys), at.scale, my.top[t + m], my.total[t + m], weights);
+        else for (int64_t j = first; j < last; j += kLanes) store_row(weights, j, Vector{});
+      }
+      sum_tile<Into::scaled, kKeys / kPack<T>, 1>(my.weights + first / kPack<T>, my.values + first / kPack<T> * kPanel, kKeys / kPack<T> * kPanel, (up(to, kPack<T>) - first) / kPack<T>, at.padded,
+                                                  my.sums + t * at.padded, factor);
+    }
+  }
+  for (int64_t t = 0; t < count; ++t) {
+    T* y = op.y.as<T>() + at.output(row, q0 + t, head);
+    const float* sum = my.sums + t * at.padded;
+    const float inverse = 1 / my.total[t];
+    for (int64_t c = 0; c < at.d; ++c) narrow(sum[c] * inverse, y[c]);
+    op.lse.as<float>()[(row * at.heads + head) * at.length + q0 + t] = my.top[t] + std::log(my.total[t]);
+  }
+}
+
+template <class T> void forward(Cpu& device, const Attention& op) {
+  const Layout<T> at(op);
+  Pieces measure;
+  ForwardScratch<T>(measure, at);
+  const int64_t pairs = op.starts.rows() * at.heads, blocks = up(at.length, kQueries) / kQueries, bytes = measure.bytes();
+  // The last queries see the most keys: they go first, so that threads end together.
+  device.each(pairs * blocks, [&](int64_t task, int thread) {
+    Pieces pieces(device.scratch(thread, bytes));
+    const ForwardScratch<T> my(pieces, at);
+    const int64_t pair = task % pairs;
+    forward_block<T>(op, at, my, pair / at.heads, pair % at.heads, (blocks - 1 - task / pairs) * kQueries);
+  });
+}
+
+template <class T> struct BackwardScratch {
+  Word<T>*keys, *values, *keys_by_rows;                                        // all of the row's
+  float *dk, *dv;
+  Word<T>*queries, *dys, *queries_by_rows, *dys_by_rows, *p, *ds, *ds_by_row;  // of a block
+  float *dq, *scores, *dp, *lse, *delta;
+  int64_t tokens;  // room for keys
+
+  BackwardScratch(Pieces& pieces, const Layout<T>& at) : tokens(up(at.length, kPanel)) {
+    const int64_t across = at.column_panels * kPanel / kPack<T>;
+    keys = pieces.take<Word<T>>(tokens * at.words), values = pieces.take<Word<T>>(tokens * at.words), keys_by_rows = pieces.take<Word<T>>(tokens * across);
+    dk = pieces.take<float>(tokens * at.padded), dv = pieces.take<float>(tokens * at.padded);
+    queries = pieces.take<Word<T>>(kGradientQueries * at.words), dys = pieces.take<Word<T>>(kGradientQueries * at.words);
+    queries_by_rows = pieces.take<Word<T>>(kGradientQueries * across), dys_by_rows = pieces.take<Word<T>>(kGradientQueries * across);
+    p = pieces.take<Word<T>>(kGradientQueries * kGradientKeys / kPack<T>), ds = pieces.take<Word<T>>(kGradientQueries * kGradientKeys / kPack<T>);
+    ds_by_row = pieces.take<Word<T>>(kRows * kGradientKeys / kPack<T>);
+    dq = pieces.take<float>(kGradientQueries * at.padded), scores = pieces.take<float>(kRows * kGradientKeys), dp = pieces.take<float>(kRows * kGradientKeys);
+    lse = pieces.take<float>(kGradientQueries), delta = pieces.take<float>(kGradientQueries);
+  }
+};
+
+// p = e^(s scale - lse), ds = p (dp - delta) scale, for two rows of scores.
+template <class T>
+void weigh_gradient(const BackwardScratch<T>& my, int64_t t, int64_t m, int64_t first, int64_t last, float scale) {
+  const float *s = my.scores + m * kGradientKeys, *dp = my.dp + m * kGradientKeys;
+  const Vector scales = broadcast(scale);
+  const Vector lse[2] = {broadcast(my.lse[t + m]), broadcast(my.lse[t + m + 1])}, delta[2] = {broadcast(my.delta[t + m]), broadcast(my.delta[t + m + 1])};
+  Word<T>* by_row = my.ds_by_row + m * kGradientKeys / kPack<T>;
+  for (int64_t j = first; j < last; j += kLanes) {
+    Vector p[2], ds[2];
+    for (int64_t l = 0; l < 2; ++l) {
+      p[l] = exp_vector(load<Vector>(s + l * kGradientKeys + j) * scales - lse[l]);
+      ds[l] = p[l] * (load<Vector>(dp + l * kGradientKeys + j) - delta[l]) * scales;
+      if constexpr (kPack<T> != 1) store_row(by_row + l * kGradientKeys / kPack<T>, j, ds[l]);
+    }
+    store_two_rows(my.p, kGradientKeys, t + m, j, p[0], p[1]);
+    store_two_rows(my.ds, kGradientKeys, t + m, j, ds[0], ds[1]);
+  }
+}
+
+// Adds what the queries [q0, q0 + count) and the keys [k0, k0 + kGradientKeys) give to dq, dk and dv.
+template <class T> void backward_block(const Layout<T>& at, const BackwardScratch<T>& my, const int32_t* starts, int64_t q0, int64_t count, int64_t k0) {
+  const int64_t keys = smaller(kGradientKeys, at.length - k0), key_panel = my.tokens / kPack<T> * kPanel, query_panel = kGradientQueries / kPack<T> * kPanel;
+  for (int64_t t = 0; t < count; t += kRows) {
+    const int64_t rows = smaller(kRows, count - t);
+    const int64_t from = larger(starts[q0 + t] - k0, 0), to = smaller(q0 + t + rows - k0, keys);
+    if (from >= to) continue;
+    const int64_t first = down(from, kLanes), last = up(to, kLanes), of_tile = down(t, kPanel) * at.words + t % kPanel;
+    score_tile(my.queries + of_tile, my.keys + k0 * at.words, at.words, first, last, my.scores, kGradientKeys);
+    score_tile(my.dys + of_tile, my.values + k0 * at.words, at.words, first, last, my.dp, kGradientKeys);
+    for (int64_t m = 0; m < kRows; ++m)
+      if (m < rows) hide(my.scores + m * kGradientKeys, first, last, starts[q0 + t + m] - k0, q0 + t + m + 1 - k0);
+      else hide(my.scores + m * kGradientKeys, first, last, last, last);
+    for (int64_t m = 0; m < kRows; m += 2) weigh_gradient(my, t, m, first, last, at.scale);
+    const Word<T>* ds = kPack<T> == 1 ? my.ds + t * kGradientKeys : my.ds_by_row;
+    sum_tile<Into::sum, kGradientKeys / kPack<T>, 1>(ds + first / kPack<T>, my.keys_by_rows + (k0 + first) / kPack<T> * kPanel, key_panel, (up(to, kPack<T>) - first) / kPack<T>, at.padded,
+                                                     my.dq + t * at.padded);
+  }
+  for (int64_t j = 0; j < keys; j += kRows) {
+    // Queries that see any of these keys: none before the first, none of a document that begins after the last.
+    const int64_t from = larger(k0 + j - q0, 0), last_key = smaller(k0 + j + kRows, at.length) - 1;
+    int64_t to = count;
+    while (to > from && starts[q0 + to - 1] > last_key) --to;
+    if (from >= to) continue;
+    const int64_t depth = (up(to, kPack<T>) - from) / kPack<T>, a = from / kPack<T> * kGradientKeys + j, b = from / kPack<T> * kPanel;
+    sum_tile<Into::sum, 1, kGradientKeys>(my.p + a, my.dys_by_rows + b, query_panel, depth, at.padded, my.dv + (k0 + j) * at.padded);
+    sum_tile<Into::sum, 1, kGradientKeys>(my.ds + a, my.queries_by_rows + b, query_panel, depth, at.padded, my.dk + (k0 + j) * at.padded);
+  }
+}
+
+template <class T> void write(const float* x, int64_t rows, const Layout<T>& at, T* y) {
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < at.d; ++c) narrow(x[r * at.padded + c], y[r * at.stride + c]);
+}
+
+template <class T> void backward_head(const AttentionGradient& op, const Layout<T>& at, const BackwardScratch<T>& my, int64_t row, int64_t g) {
+  const T* qkv = op.qkv.as<T>();
+  T* dqkv = op.dqkv.as<T>();
+  const int32_t* starts = op.starts.as<int32_t>() + row * at.length;
+  pack_by_columns(qkv + at.key(row, 0, g), at.stride, at.length, at.d, my.keys);
+  pack_by_columns(qkv + at.value(row, 0, g), at.stride, at.length, at.d, my.values);
+  pack_by_rows(qkv + at.key(row, 0, g), at.stride, at.length, at.d, my.tokens, my.keys_by_rows);
+  for (int64_t i = 0; i < my.tokens * at.padded; ++i) my.dk[i] = my.dv[i] = 0;
+  const int64_t group = at.heads / at.kv_heads;
+  for (int64_t head = g * group; head < (g + 1) * group; ++head)
+    for (int64_t q0 = 0; q0 < at.length; q0 += kGradientQueries) {
+      const int64_t count = smaller(kGradientQueries, at.length - q0), width = at.heads * at.d;
+      const T *q = qkv + at.query(row, q0, head), *dy = op.dy.as<T>() + at.output(row, q0, head), *y = op.y.as<T>() + at.output(row, q0, head);
+      const float* lse = op.lse.as<float>() + (row * at.heads + head) * at.length + q0;
+      pack_by_columns(q, at.stride, count, at.d, my.queries);
+      pack_by_columns(dy, width, count, at.d, my.dys);
+      pack_by_rows(q, at.stride, count, at.d, kGradientQueries, my.queries_by_rows);
+      pack_by_rows(dy, width, count, at.d, kGradientQueries, my.dys_by_rows);
+      for (int64_t t = 0; t < up(count, kRows); ++t) {
+        my.lse[t] = t < count ? lse[t] : 0;
+        my.delta[t] = t < count ? dot(dy + t * width, y + t * width, at.d) : 0;
+      }
+      for (int64_t i = 0; i < kGradientQueries * at.padded; ++i) my.dq[i] = 0;
+      for (int64_t k0 = down(starts[q0], kGradientKeys); k0 < q0 + count; k0 += kGradientKeys) backward_block(at, my, starts, q0, count, k0);
+      write(my.dq, count, at, dqkv + at.query(row, q0, head));
+    }
+  write(my.dk, at.length, at, dqkv + at.key(row, 0, g));
+  write(my.dv, at.length, at, dqkv + at.value(row, 0, g));
+}
+
+template <class T> void backward(Cpu& device, const AttentionGradient& op) {
+  const Layout<T> at(op);
+  Pieces measure;
+  BackwardScratch<T>(measure, at);
+  const int64_t bytes = measure.bytes();
+  device.each(op.starts.rows() * at.kv_heads, [&](int64_t task, int thread) {
+    Pieces pieces(device.scratch(thread, bytes));
+    const BackwardScratch<T> my(pieces, at);
+    backward_head<T>(op, at, my, task / at.kv_heads, task % at.kv_heads);
+  });
+}
+
+}  // namespace
+
+template <> void run(cpu::NICHELM_ISA& device, const Attention& op) { op.qkv.type == Type::bf16 ? forward<Bf16>(device, op) : forward<float>(device, op); }
+template <> void run(cpu::NICHELM_ISA& device, const AttentionGradient& op) { op.qkv.type == Type::bf16 ? backward<Bf16>(device, op) : backward<float>(device, op); }
+
+}  // namespace nichelm

@@ -1,0 +1,143 @@
+// attention and its gradient against the double reference and finite differences: odd shapes, documents, grouped heads, both types,
+// every instruction set, any number of threads.
+#include <cstdio>
+
+#include "ops/kernels.h"
+#include "test/operand.h"
+
+using namespace nichelm;
+using namespace nichelm::test;
+
+namespace {
+
+struct Case {
+  int64_t rows, length, heads, kv_heads, d, document;  // documents of so many tokens in a row; 0: one a row
+  float scale = 1;                                     // of qkv: large scores make a sharp softmax
+
+  int64_t width() const { return (heads + 2 * kv_heads) * d; }
+  std::vector<int64_t> qkv() const { return {rows, length, width()}; }
+  std::vector<int64_t> y() const { return {rows, length, heads * d}; }
+  std::vector<int64_t> lse() const { return {rows, heads, length}; }
+  std::vector<int32_t> starts() const {
+    std::vector<int32_t> all;
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t t = 0; t < length; ++t) all.push_back(static_cast<int32_t>(document ? t / (document + r) * (document + r) : 0));
+    return all;
+  }
+  bool alone() const { return rows == 1 && (length == 1 || document == 1); }
+  std::string name() const {
+    return std::to_string(rows) + " rows of " + std::to_string(length) + ", " + std::to_string(heads) + ':' + std::to_string(kv_heads) + " heads of " + std::to_string(d) + ", documents of " +
+           std::to_string(document);
+  }
+};
+
+int64_t size(const std::vector<int64_t>& shape) { return tensor(nullptr, Type::f32, shape).size(); }
+
+// A plain loop in f32; sums and products in the order of the formula. The backward makes p from the f32 lse, as its contract says.
+struct Plain {
+  std::vector<float> y, lse, dqkv;
+
+  Plain(const Case& s, const std::vector<float>& qkv, const std::vector<int32_t>& starts, const std::vector<float>& dy, Type type)
+      : y(static_cast<size_t>(size(s.y()))), lse(static_cast<size_t>(size(s.lse()))), dqkv(qkv.size()) {
+    const float scale = 1 / std::sqrt(static_cast<float>(s.d));
+    std::vector<float> p(static_cast<size_t>(s.length)), dp(p), score(p);
+    for (int64_t r = 0; r < s.rows; ++r)
+      for (int64_t h = 0; h < s.heads; ++h)
+        for (int64_t i = 0; i < s.length; ++i) {
+          const int64_t at = (r * s.length + i) * s.width() + h * s.d, g = h / (s.heads / s.kv_heads), base = r * s.length * s.width() + (s.heads + g) * s.d;
+          const float *q = &qkv[static_cast<size_t>(at)], *k = &qkv[static_cast<size_t>(base)], *v = k + s.kv_heads * s.d;
+          float *dq = &dqkv[static_cast<size_t>(at)], *dk = &dqkv[static_cast<size_t>(base)], *dv = dk + s.kv_heads * s.d;
+          const size_t out = static_cast<size_t>(((r * s.length + i) * s.heads + h) * s.d);
+          const int64_t start = starts[static_cast<size_t>(r * s.length + i)];
+          float top = -INFINITY, total = 0, delta = 0;
+          for (int64_t j = start; j <= i; ++j) {
+            float sum = 0;
+            for (int64_t c = 0; c < s.d; ++c) sum += q[c] * k[j * s.width() + c];
+            p[static_cast<size_t>(j)] = score[static_cast<size_t>(j)] = sum * scale, top = std::max(top, sum * scale);
+          }
+          for (int64_t j = start; j <= i; ++j) total += p[static_cast<size_t>(j)] = std::exp(p[static_cast<size_t>(j)] - top);
+          lse[static_cast<size_t>((r * s.heads + h) * s.length + i)] = top + std::log(total);
+          for (int64_t j = start; j <= i; ++j) {
+            p[static_cast<size_t>(j)] /= total;
+            for (int64_t c = 0; c < s.d; ++c) y[out + static_cast<size_t>(c)] += p[static_cast<size_t>(j)] * v[j * s.width() + c];
+          }
+          // The backward reads y as it was stored.
+          for (int64_t c = 0; c < s.d; ++c) y[out + static_cast<size_t>(c)] = as_type({y[out + static_cast<size_t>(c)]}, type)[0];
+          for (int64_t c = 0; c < s.d; ++c) delta += dy[out + static_cast<size_t>(c)] * y[out + static_cast<size_t>(c)];
+          for (int64_t j = start; j <= i; ++j) {
+            dp[static_cast<size_t>(j)] = 0;
+            for (int64_t c = 0; c < s.d; ++c) dp[static_cast<size_t>(j)] += dy[out + static_cast<size_t>(c)] * v[j * s.width() + c];
+            p[static_cast<size_t>(j)] = std::exp(score[static_cast<size_t>(j)] - lse[static_cast<size_t>((r * s.heads + h) * s.length + i)]);
+            const float ds = p[static_cast<size_t>(j)] * (dp[static_cast<size_t>(j)] - delta) * scale;
+            for (int64_t c = 0; c < s.d; ++c) {
+              dq[c] += ds * k[j * s.width() + c];
+              dk[j * s.width() + c] += ds * q[c];
+              dv[j * s.width() + c] += p[static_cast<size_t>(j)] * dy[out + static_cast<size_t>(c)];
+            }
+          }
+        }
+    dqkv = as_type(dqkv, type);
+  }
+};
+
+// The columns of dq, dk or dv alone: each has its own size, and the largest must not hide an error in the others.
+std::vector<float> part(const Case& s, const std::vector<float>& dqkv, int which) {
+  const int64_t from = which == 0 ? 0 : (s.heads + (which - 1) * s.kv_heads) * s.d, to = which == 0 ? s.heads * s.d : from + s.kv_heads * s.d;
+  std::vector<float> some;
+  for (int64_t t = 0; t < s.rows * s.length; ++t) some.insert(some.end(), dqkv.begin() + t * s.width() + from, dqkv.begin() + t * s.width() + to);
+  return some;
+}
+
+double distance(const std::vector<float>& a, const std::vector<float>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += std::pow(double(a[i]) - b[i], 2);
+  return std::sqrt(sum);
+}
+
+void against_reference(const Case& s, Type type) {
+  Operand qkv(type, s.qkv(), normal(size(s.qkv()), 1, s.scale)), dy(type, s.y(), normal(size(s.y()), 2));
+  std::vector<int32_t> starts = s.starts();
+  const Tensor at = i32(starts, {s.rows, s.length});
+  std::vector<float> x = qkv.values(), dyv = dy.values(), y(dyv.size()), lse(static_cast<size_t>(size(s.lse()))), dqkv(x.size());
+  Reference reference;
+  run(reference, Attention{{f32(x, s.qkv())}, {at}, {f32(y, s.y())}, {f32(lse, s.lse())}, s.heads, s.kv_heads});
+  run(reference, AttentionGradient{{f32(dyv, s.y())}, {f32(x, s.qkv())}, {at}, {f32(y, s.y())}, {f32(lse, s.lse())}, {f32(dqkv, s.qkv())}, s.heads, s.kv_heads});
+  const Plain plain(s, x, starts, dyv, type);
+  for (int isa : isas()) {
+    std::vector<float> first[3];
+    for (int threads : {1, 2, 5}) {
+      Cpu device(threads, static_cast<Isa>(isa));
+      Operand got(type, s.y()), got_lse(Type::f32, s.lse()), got_dqkv(type, s.qkv());
+      run_op(device, Attention{{qkv.tensor()}, {at}, {got.tensor()}, {got_lse.tensor()}, s.heads, s.kv_heads});
+      run_op(device, AttentionGradient{{dy.tensor()}, {qkv.tensor()}, {at}, {got.tensor()}, {got_lse.tensor()}, {got_dqkv.tensor()}, s.heads, s.kv_heads});
+      const std::string where = "attention " + s.name() + ", " + name_of(static_cast<Isa>(isa)) + ' ' + name_of(type);
+      const auto hold = [&](const char* what, const std::vector<float>& a, const std::vector<float>& b, const std::vector<float>& want) {
+        // The rounding of the type at least: few elements may be exact by luck.
+        const double kernel = error(a, want), loop = std::max(error(b, want), type == Type::bf16 ? 0x1p-9 : 0x1p-24);
+        char ratio[64];
+        std::snprintf(ratio, sizeof(ratio), ": error %.3g, a plain loop's %.3g", kernel, loop);
+        EXPECT(within(kernel, loop), where + ", " + what + ratio);
+      };
+      hold("y", got.values(), plain.y, y);
+      hold("lse", got_lse.values(), plain.lse, lse);
+      const char* names[] = {"dq", "dk", "dv"};
+      for (int which = 0; which < 3; ++which) {
+        const std::vector<float> a = part(s, got_dqkv.values(), which), b = part(s, plain.dqkv, which), want = part(s, dqkv, which);
+        // Where each query sees one key only, dq and dk are 0 and what is left is rounding: the rule then holds for distances, on the scale of dy.
+        if (which < 2 && s.alone()) EXPECT(within(distance(a, want), distance(b, want), 1e-6 * std::sqrt(double(a.size()))), where + ", " + names[which] + ": should be 0");
+        else hold(names[which], a, b, want);
+      }
+      if (threads == 1) first[0] = got.values(), first[1] = got_lse.values(), first[2] = got_dqkv.values();
+      EXPECT(same_bits(first[0], got.values()) && same_bits(first[1], got_lse.values()) && same_bits(first[2], got_dqkv.values()), where + ": not the bits of one thread");
+    }
+  }
+}
+
+}  // namespace
+
+TEST(attention_against_reference) {
+  for (const Case& s : {Case{1, 1, 1, 1, 1, 0}, Case{1, 1, 2, 1, 8, 0}, Case{2, 3, 1, 1, 5, 0}, Case{1, 17, 3, 3, 7, 5}, Case{2, 64, 2, 2, 32, 0}, Case{1, 257, 4, 2, 64, 0}, Case{2, 257, 4, 1, 40, 30},
+                        Case{1, 130, 1, 1, 128, 0}, Case{1, 600, 2, 1, 16, 70}, Case{1, 531, 1, 1, 33, 0}, Case{1, 400, 1, 1, 1, 390}, Case{3, 96, 4, 4, 32, 1}, Case{1, 45, 2, 2, 8, 1},
+                        Case{1, 300, 2, 1, 24, 0, 6}, Case{1, 129, 1, 1, 200, 128}})
+    for (Type type : {Type::f32, Type::bf16}) against_reference(s, type);
+}
