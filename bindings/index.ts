@@ -1,2 +1,3 @@
 export * from './device.js'
 export { packageRoot } from './native.js'
+export * from './tokenizer.js'
