@@ -1,5 +1,6 @@
 // attention and its gradient against the double reference and finite differences: odd shapes, documents, grouped heads, both types,
 // every instruction set, any number of threads.
+#include <algorithm>
 #include <cstdio>
 
 #include "ops/kernels.h"
@@ -140,4 +141,98 @@ TEST(attention_against_reference) {
                         Case{1, 130, 1, 1, 128, 0}, Case{1, 600, 2, 1, 16, 70}, Case{1, 531, 1, 1, 33, 0}, Case{1, 400, 1, 1, 1, 390}, Case{3, 96, 4, 4, 32, 1}, Case{1, 45, 2, 2, 8, 1},
                         Case{1, 300, 2, 1, 24, 0, 6}, Case{1, 129, 1, 1, 200, 128}})
     for (Type type : {Type::f32, Type::bf16}) against_reference(s, type);
+}
+
+TEST(attention_packed_document_is_as_alone) {
+  const Case both{1, 210, 4, 2, 40, 0}, alone{1, 133, 4, 2, 40, 0};
+  const int64_t before = both.length - alone.length;
+  std::vector<int32_t> starts(static_cast<size_t>(both.length), 0), zero(static_cast<size_t>(alone.length), 0);
+  std::fill(starts.begin() + before, starts.end(), static_cast<int32_t>(before));
+  for (int isa : isas())
+    for (Type type : {Type::f32, Type::bf16}) {
+      const std::vector<float> x = normal(size(both.qkv()), 3), g = normal(size(both.y()), 4);
+      const auto tail = [](const std::vector<float>& v, int64_t count) { return std::vector<float>(v.end() - count, v.end()); };
+      Operand qkv(type, both.qkv(), x), dy(type, both.y(), g), y(type, both.y()), lse(Type::f32, both.lse()), dqkv(type, both.qkv());
+      Operand qkv_alone(type, alone.qkv(), tail(x, size(alone.qkv()))), dy_alone(type, alone.y(), tail(g, size(alone.y()))), y_alone(type, alone.y()), lse_alone(Type::f32, alone.lse()),
+          dqkv_alone(type, alone.qkv());
+      Cpu device(2, static_cast<Isa>(isa));
+      const In at{i32(starts, {1, both.length})}, at_alone{i32(zero, {1, alone.length})};
+      run_op(device, Attention{{qkv.tensor()}, at, {y.tensor()}, {lse.tensor()}, 4, 2});
+      run_op(device, Attention{{qkv_alone.tensor()}, at_alone, {y_alone.tensor()}, {lse_alone.tensor()}, 4, 2});
+      run_op(device, AttentionGradient{{dy.tensor()}, {qkv.tensor()}, at, {y.tensor()}, {lse.tensor()}, {dqkv.tensor()}, 4, 2});
+      run_op(device, AttentionGradient{{dy_alone.tensor()}, {qkv_alone.tensor()}, at_alone, {y_alone.tensor()}, {lse_alone.tensor()}, {dqkv_alone.tensor()}, 4, 2});
+      const double tolerance = type == Type::bf16 ? 0x1p-8 : 1e-6;
+      const std::string where = std::string("packed as alone, ") + name_of(static_cast<Isa>(isa)) + ' ' + name_of(type);
+      EXPECT(error(tail(y.values(), size(alone.y())), y_alone.values()) <= tolerance, where + ": y");
+      EXPECT(error(tail(dqkv.values(), size(alone.qkv())), dqkv_alone.values()) <= tolerance, where + ": dqkv");
+    }
+}
+
+TEST(attention_gradient_is_the_slope) {
+  for (const Case& s : {Case{1, 7, 1, 1, 4, 0}, Case{1, 9, 4, 2, 3, 4}}) {
+    std::vector<float> x = normal(size(s.qkv()), 5), dy = normal(size(s.y()), 6), y(dy.size()), lse(static_cast<size_t>(size(s.lse()))), dqkv(x.size());
+    std::vector<int32_t> starts = s.starts();
+    const In at{i32(starts, {s.rows, s.length})};
+    Reference reference;
+    run(reference, AttentionGradient{{f32(dy, s.y())}, {f32(x, s.qkv())}, at, {f32(y, s.y())}, {f32(lse, s.lse())}, {f32(dqkv, s.qkv())}, s.heads, s.kv_heads});
+    for (size_t i = 0; i < x.size(); ++i) {
+      double loss[2], where[2];
+      for (int side : {0, 1}) {
+        std::vector<float> moved = x;
+        moved[i] += side ? 1e-2f : -1e-2f;
+        where[side] = moved[i], loss[side] = 0;
+        run(reference, Attention{{f32(moved, s.qkv())}, at, {f32(y, s.y())}, {f32(lse, s.lse())}, s.heads, s.kv_heads});
+        for (size_t j = 0; j < y.size(); ++j) loss[side] += double(y[j]) * dy[j];
+      }
+      EXPECT(std::abs((loss[1] - loss[0]) / (where[1] - where[0]) - dqkv[i]) < 5e-4, "attention_gradient, element " + std::to_string(i) + ": slope " +
+             std::to_string((loss[1] - loss[0]) / (where[1] - where[0])) + ", gradient " + std::to_string(dqkv[i]));
+    }
+  }
+}
+
+TEST(attention_nan_reaches_its_queries) {
+  const Case s{1, 100, 1, 1, 16, 50};
+  std::vector<int32_t> starts = s.starts();
+  const In at{i32(starts, {1, s.length})};
+  for (int isa : isas())
+    for (Type type : {Type::f32, Type::bf16}) {
+      std::vector<float> x = normal(size(s.qkv()), 7);
+      x[static_cast<size_t>(20 * s.width() + s.d)] = NAN;  // of key 20
+      Operand qkv(type, s.qkv(), x), dy(type, s.y(), normal(size(s.y()), 8)), y(type, s.y()), lse(Type::f32, s.lse()), dqkv(type, s.qkv());
+      Cpu device(2, static_cast<Isa>(isa));
+      run_op(device, Attention{{qkv.tensor()}, at, {y.tensor()}, {lse.tensor()}, 1, 1});
+      run_op(device, AttentionGradient{{dy.tensor()}, {qkv.tensor()}, at, {y.tensor()}, {lse.tensor()}, {dqkv.tensor()}, 1, 1});
+      const std::vector<float> out = y.values(), gradient = dqkv.values();
+      bool all = true, none = true;
+      for (size_t t = 20; t < 50; ++t) all = all && std::isnan(out[t * 16]) && std::isnan(lse.values()[t]) && std::isnan(gradient[t * 48]);
+      for (size_t t = 0; t < 100; ++t)
+        if (t < 20 || t >= 50) none = none && !std::isnan(out[t * 16]) && !std::isnan(lse.values()[t]);
+      const std::string where = std::string(name_of(static_cast<Isa>(isa))) + ' ' + name_of(type);
+      EXPECT(all, "attention: a NaN key reaches every query that sees it, " + where);
+      EXPECT(none, "attention: a NaN key reaches no query that does not see it, " + where);
+    }
+}
+
+TEST(attention_refuses) {
+  std::vector<float> x(2 * 3 * 12), y(2 * 3 * 6), z(2 * 3 * 5), lse(12);
+  std::vector<int32_t> starts(6);
+  std::vector<uint16_t> half(2 * 3 * 6);
+  const auto message = [](const auto& op) -> std::string {
+    try { op.check(); } catch (const Error& e) { return e.code == ErrorCode::argument ? e.what() : ""; }
+    return "";
+  };
+  const In qkv{f32(x, {2, 3, 12})}, at{i32(starts, {2, 3})};
+  const Out out{f32(y, {2, 3, 6})}, logs{f32(lse, {2, 2, 3})};
+  EXPECT(message(Attention{qkv, at, out, logs, 2, 1}).empty(), "attention: a sound call");
+  EXPECT(message(Attention{qkv, at, out, logs, 3, 2}).find("attention: kv_heads") == 0, "attention: heads no multiple of kv_heads");
+  EXPECT(message(Attention{qkv, at, out, logs, 0, 0}).find("attention: kv_heads") == 0, "attention: no heads");
+  EXPECT(message(Attention{qkv, at, out, logs, 5, 1}).find("attention: qkv's width") == 0, "attention: width no multiple of the heads");
+  EXPECT(message(Attention{{i32(starts, {2, 3})}, at, out, logs, 2, 1}).find("attention: qkv must be") == 0, "attention: i32");
+  EXPECT(message(Attention{qkv, {f32(x, {2, 3})}, out, logs, 2, 1}).find("attention: starts") == 0, "attention: starts no i32");
+  EXPECT(message(Attention{qkv, {i32(starts, {1, 5})}, out, logs, 2, 1}).find("attention: starts") == 0, "attention: starts of another size");
+  EXPECT(message(Attention{qkv, at, {f32(z, {2, 3, 5})}, logs, 2, 1}).find("attention: y") == 0, "attention: y of another width");
+  EXPECT(message(Attention{qkv, at, {bf16(half, {2, 3, 6})}, logs, 2, 1}).find("attention: y") == 0, "attention: y of another type");
+  EXPECT(message(Attention{qkv, at, out, {f32(lse, {2, 1, 3})}, 2, 1}).find("attention: lse") == 0, "attention: lse of another size");
+  EXPECT(message(AttentionGradient{{f32(z, {2, 3, 5})}, qkv, at, {out}, {logs}, {f32(x, {2, 3, 12})}, 2, 1}).find("attention_gradient: dy") == 0, "attention_gradient: dy of another width");
+  EXPECT(message(AttentionGradient{{out}, qkv, at, {out}, {logs}, {f32(y, {2, 3, 6})}, 2, 1}).find("attention_gradient: dqkv") == 0, "attention_gradient: dqkv of another size");
 }
