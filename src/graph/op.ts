@@ -57,12 +57,15 @@ export function defineOp(name: string, rules: OpRules): (operands: Operands, att
 
 function record(op: Op, given: Operands, attributes: Attributes): Record<string, Tensor> {
   if (!active) throw new NichelmError('INTERNAL', `the op '${op.name}' was called outside a trace`)
-  const operands: Operands = {}
-  for (const [name, tensor] of Object.entries(given)) if (tensor && !op.fields[name]?.startsWith('out')) operands[name] = tensor
-  const node: Node = { op, operands, attributes, outputs: {} }
+  const operands: Operands = {}, bound: Record<string, Tensor> = {}
+  for (const [name, tensor] of Object.entries(given)) {
+    if (!op.fields[name]) throw new NichelmError('INTERNAL', `${op.name} has no operand '${name}'`)
+    if (tensor) (op.fields[name].startsWith('out') ? bound : operands)[name] = tensor
+  }
+  const node: Node = { op, operands, attributes, outputs: { ...bound } }
   const requires = op.gradient !== undefined && Object.entries(operands).some(([name, tensor]) => op.fields[name]?.startsWith('in') && tensor?.requiresGradient)
   for (const [name, spec] of Object.entries(op.outputs?.(given as Record<string, Tensor>, attributes) ?? {})) {
-    const into = given[name]
+    const into = bound[name]
     if (into) fits(into.dtype === spec.dtype && into.size === spec.shape.reduce((n, m) => n * m, 1), op.name, `${into} cannot take the result '${name}'`)
     const output = into ?? new Tensor(spec, { producer: node })
     if (!into) output.requiresGradient = requires

@@ -32,11 +32,19 @@ function batchOf(ids: BigInt64Array, rows: number, length: number): HostRows {
   return { rows, length, tokens, targets, weights, starts: new Int32Array(tokens.length) }
 }
 
-// bf16 has 8 bits: one rounding is off by up to 2^-9 = 0.2%. The bounds are about twice what a plain bf16 evaluation in PyTorch is off on the same vectors.
+// bf16: at most twice what PyTorch 2.13's plain bf16 model with f32 master weights is off on the same vectors (logits 0.014 and 0.020, worst gradient 0.039
+// and 0.050, worst loss 0.0010 and 0.0014, worst norm 0.0031 and 0.0058, for GPT-2 and Llama). After ten updates the parameters are compared as one vector.
 const BOUNDS = {
-  f32: { logits: 1e-4, loss: 1e-5, gradient: 1e-4, losses: 1e-4, after: 1e-4 },
-  bf16: { logits: 0.03, loss: 0.01, gradient: 0.12, losses: 0.01, after: 0.01 },
+  f32: { logits: 1e-5, gradient: 1e-5, loss: 1e-5, norm: 2e-5, after: 1e-5 },
+  bf16: { logits: 0.028, gradient: 0.08, loss: 0.002, norm: 0.006, after: 0.02 },
 }
+
+/**
+ * Without the biases of the keys: they shift all scores of a query alike, so their gradient is zero but for rounding, and Adam makes steps
+ * of full size out of that.
+ */
+const withoutKeyBias = (name: string, values: Float32Array, width: number): Float32Array =>
+  name.endsWith('qkv.bias') ? values.filter((_, i) => i < width || i >= 2 * width) : values
 
 for (const family of ['gpt2-tiny', 'llama-tiny'])
   for (const precision of ['f32', 'bf16'] as const)
@@ -63,14 +71,20 @@ for (const family of ['gpt2-tiny', 'llama-tiny'])
 
       const losses = expected.readF32('step_losses'), norms = expected.readF32('step_grad_norms')
       for (let step = 0; step < steps; step++) {
-        close(`loss of step ${step}`, Math.abs((await session.accumulate([batch(step)])) / losses[step]! - 1), bounds.losses)
+        close(`loss of step ${step}`, Math.abs((await session.accumulate([batch(step)])) / losses[step]! - 1), bounds.loss)
         if (step === 0)
           for (const spec of session.parameters.specs)
             close(`gradient of ${spec.name}`, relativeError(session.read('gradient', spec.name), joinPieces(spec, config, (piece) => expected.readF32(`grad.${piece.name}`))), bounds.gradient)
-        close(`gradient norm of step ${step}`, Math.abs((await session.update(step + 1, adamw.lr)) / norms[step]! - 1), bounds.gradient)
+        close(`gradient norm of step ${step}`, Math.abs((await session.update(step + 1, adamw.lr)) / norms[step]! - 1), bounds.norm)
       }
       const last = await session.evaluate(batch(steps))
-      close('loss after all updates', Math.abs(last.reduce((a, b) => a + b, 0) / targets / losses[steps]! - 1), bounds.losses)
-      for (const spec of session.parameters.specs)
-        close(`${spec.name} after all updates`, relativeError(session.read('values', spec.name), joinPieces(spec, config, (piece) => expected.readF32(`after.${piece.name}`))), bounds.after)
+      close('loss after all updates', Math.abs(last.reduce((a, b) => a + b, 0) / targets / losses[steps]! - 1), bounds.loss)
+      const all = { got: [] as number[], want: [] as number[] }
+      for (const spec of session.parameters.specs) {
+        const got = withoutKeyBias(spec.name, session.read('values', spec.name), config.width)
+        const want = withoutKeyBias(spec.name, joinPieces(spec, config, (piece) => expected.readF32(`after.${piece.name}`)), config.width)
+        if (precision === 'f32') close(`${spec.name} after all updates`, relativeError(got, want), 1e-4)
+        for (const [i, value] of want.entries()) { all.got.push(got[i]!); all.want.push(value) }
+      }
+      close('parameters after all updates', relativeError(Float32Array.from(all.got), Float32Array.from(all.want)), bounds.after)
     })
