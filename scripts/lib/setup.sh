@@ -31,23 +31,24 @@ require_tools() {
   elif ! at_least "$version" 20.0.0; then
     missing+=("Node.js 20 or newer (found $version): see https://nodejs.org/en/download, or on Debian/Ubuntu https://github.com/nodesource/distributions")
   fi
-  if ! command -v npm >/dev/null; then missing+=("npm: it comes with Node.js; Debian's own nodejs needs"); packages+=(npm); fi
+  if ! command -v npm >/dev/null; then missing+=("npm: comes with Node.js (Debian's own nodejs leaves it out)"); fi
   if ! version=$(cmake --version 2>/dev/null | sed -n 's/^cmake version \([0-9.]*\).*/\1/p') || [ -z "$version" ]; then
     missing+=("CMake 3.22 or newer"); packages+=(cmake)
   elif ! at_least "$version" 3.22; then
     missing+=("CMake 3.22 or newer (found $version): a newer one comes with \`pip install cmake\` or from https://cmake.org/download")
   fi
   if ! command -v ninja >/dev/null && ! command -v make >/dev/null; then missing+=("ninja (or make)"); packages+=(ninja-build); fi
-  compiler=$(command -v "${CXX:-c++}" || command -v g++ || command -v clang++ || true)
-  if [ -z "$compiler" ]; then
+  # CXX may hold more than a name, as in "ccache g++".
+  read -ra compiler <<<"${CXX:-$(command -v c++ || command -v g++ || command -v clang++ || true)}"
+  if [ ${#compiler[@]} = 0 ]; then
     missing+=("a C++20 compiler: GCC 11 or newer, or Clang 14 or newer"); packages+=(g++)
   else
     probe=$(mktemp -d)
     printf '#include <bit>\n#include <concepts>\n#include <span>\nint main() { return std::popcount(0u); }\n' >"$probe/probe.cpp"
     local flags=(-std=c++20)
     case $(uname -m) in x86_64 | amd64) flags+=(-march=x86-64-v4) ;; esac
-    if ! "$compiler" "${flags[@]}" "$probe/probe.cpp" -o "$probe/probe" 2>/dev/null; then
-      missing+=("a C++20 compiler: $compiler cannot build a small C++20 program; needed is GCC 11 or newer, or Clang 14 or newer (set CXX to choose one)"); packages+=(g++)
+    if ! "${compiler[@]}" "${flags[@]}" "$probe/probe.cpp" -o "$probe/probe" 2>/dev/null; then
+      missing+=("a C++20 compiler: ${compiler[*]} cannot build a small C++20 program; needed is GCC 11 or newer, or Clang 14 or newer (CXX chooses one)")
     fi
     rm -rf "$probe"
   fi
