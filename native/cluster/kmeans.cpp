@@ -1,0 +1,223 @@
+#include "cluster/kmeans.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <string>
+
+#include "cluster/kernels.h"
+#include "cluster/splitmix.h"
+#include "ops/kernels.h"
+
+namespace nichelm::cluster {
+namespace {
+
+constexpr int64_t kDotsBytes = 8 << 20;   // of one chunk of products: it stays in cache
+constexpr int64_t kStartRows = 16384;     // rows at least that centres are chosen among
+constexpr int64_t kStartRowsEach = 16;    // ... and for each cluster
+
+// dots = x centroidsᵀ
+void products(Cpu& device, const float* x, int64_t rows, int64_t width, const float* centroids, int64_t clusters, float* dots) {
+  Matmul op{};
+  op.a = In{{const_cast<float*>(x), Type::f32, 2, {rows, width}}};
+  op.b = In{{const_cast<float*>(centroids), Type::f32, 2, {clusters, width}}};
+  op.c = Out{{dots, Type::f32, 2, {rows, clusters}}};
+  op.transpose_b = true;
+  run_op(device, op);
+}
+
+std::vector<float> squared_norms(Cpu& device, const float* x, int64_t rows, int64_t width) {
+  const Kernels& kernels = kernels_for(device.isa());
+  std::vector<float> squares(static_cast<size_t>(rows));
+  device.split(rows, [&](int64_t first, int64_t last) { kernels.squared_norms(x + first * width, last - first, width, squares.data() + first); });
+  return squares;
+}
+
+// One start of the algorithm on rows that do not change.
+class Lloyd {
+ public:
+  Lloyd(Cpu& device, const float* x, int64_t rows, int64_t width, const std::vector<float>& squares, const KmeansOptions& options, uint64_t seed)
+      : device_(device), x_(x), rows_(rows), width_(width), squares_(squares), clusters_(options.clusters), options_(options), random_(seed) {}
+
+  Kmeans run(double column_variance) {
+    Kmeans result{start(), std::vector<int32_t>(static_cast<size_t>(rows_)), 0, 0, 0};
+    distances_.resize(static_cast<size_t>(rows_));
+    std::vector<int32_t> before;
+    for (; result.iterations < options_.iterations; ++result.iterations) {
+      assign(result);
+      if (result.labels == before) return result;
+      before = result.labels;
+      const double moved = update(result);
+      if (moved <= options_.tolerance * column_variance) {
+        ++result.iterations;
+        break;
+      }
+    }
+    assign(result);
+    return result;
+  }
+
+ private:
+  void assign(Kmeans& k) {
+    nearest(device_, x_, rows_, width_, k.centroids.data(), clusters_, k.labels.data(), distances_.data());
+    k.inertia = std::accumulate(distances_.begin(), distances_.end(), 0.0);
+    if (!std::isfinite(k.inertia)) fail(ErrorCode::data, "kmeans: the rows hold values that are not finite");
+  }
+
+  // Moves the centres to the means of their rows. Gives the sum of squared moves.
+  double update(Kmeans& k) {
+    std::vector<int32_t> labels = k.labels;
+    std::vector<int64_t> first(static_cast<size_t>(clusters_) + 1);
+    for (const int32_t c : labels) ++first[static_cast<size_t>(c) + 1];
+    reseed(labels, first, k.reseeded);
+    std::partial_sum(first.begin(), first.end(), first.begin());
+    std::vector<int32_t> members(labels.size());
+    std::vector<int64_t> next(first.begin(), first.end() - 1);
+    for (int64_t r = 0; r < rows_; ++r) members[static_cast<size_t>(next[labels[r]]++)] = static_cast<int32_t>(r);
+
+    const Kernels& kernels = kernels_for(device_.isa());
+    std::vector<double> moves(static_cast<size_t>(clusters_)), sums(static_cast<size_t>(device_.threads() * width_));
+    device_.each(clusters_, [&](int64_t c, int thread) {
+      const int64_t count = first[c + 1] - first[c];
+      if (count == 0) return;  // fewer distinct rows than clusters: the centre stays where it is
+      double* sum = sums.data() + thread * width_;
+      kernels.sum_rows(x_, width_, members.data() + first[c], count, sum);
+      double move = 0;
+      for (int64_t j = 0; j < width_; ++j) {
+        float& centre = k.centroids[static_cast<size_t>(c * width_ + j)];
+        const float mean = static_cast<float>(sum[j] / static_cast<double>(count));
+        move += (static_cast<double>(mean) - centre) * (static_cast<double>(mean) - centre);
+        centre = mean;
+      }
+      moves[c] = move;
+    });
+    return std::accumulate(moves.begin(), moves.end(), 0.0);
+  }
+
+  // Gives every empty cluster one of the rows that are farthest from their centres. first[c + 1] counts the rows of c.
+  void reseed(std::vector<int32_t>& labels, std::vector<int64_t>& first, int64_t& reseeded) {
+    const int64_t empty = std::count(first.begin() + 1, first.end(), 0);
+    if (empty == 0) return;
+    std::vector<int32_t> farthest(labels.size());
+    std::iota(farthest.begin(), farthest.end(), 0);
+    std::sort(farthest.begin(), farthest.end(), [&](int32_t a, int32_t b) { return distances_[a] != distances_[b] ? distances_[a] > distances_[b] : a < b; });
+    size_t next = 0;
+    for (int64_t c = 0; c < clusters_; ++c) {
+      if (first[c + 1] > 0) continue;
+      while (next < farthest.size() && first[labels[farthest[next]] + 1] == 1) ++next;  // do not empty another
+      if (next == farthest.size() || distances_[farthest[next]] == 0) return;
+      int32_t& label = labels[farthest[next++]];
+      --first[label + 1], ++first[c + 1];
+      label = static_cast<int32_t>(c);
+      ++reseeded;
+    }
+  }
+
+  std::vector<float> start() {
+    const int64_t count = std::min(rows_, std::max(kStartRows, kStartRowsEach * clusters_));
+    const std::vector<int32_t> sample = sample_rows(count);
+    std::vector<float> s(static_cast<size_t>(count * width_)), squares(static_cast<size_t>(count));
+    for (int64_t i = 0; i < count; ++i) std::copy_n(x_ + sample[i] * width_, width_, s.data() + i * width_), squares[i] = squares_[sample[i]];
+
+    const int64_t candidates = 2 + static_cast<int64_t>(std::log(static_cast<double>(clusters_)));
+    std::vector<float> centroids(static_cast<size_t>(clusters_ * width_)), tried(static_cast<size_t>(candidates * width_)), dots(static_cast<size_t>(count * candidates));
+    std::vector<int64_t> chosen(static_cast<size_t>(candidates));
+    std::vector<double> least(static_cast<size_t>(count), INFINITY);
+    double potential = 0;
+    for (int64_t c = 0; c < clusters_; ++c) {
+      const int64_t tries = c == 0 ? 1 : candidates;
+      for (int64_t t = 0; t < tries; ++t) {
+        chosen[t] = c == 0 || !(potential > 0) ? static_cast<int64_t>(random_.uniform() * static_cast<double>(count)) : pick(least, random_.uniform() * potential);
+        std::copy_n(s.data() + chosen[t] * width_, width_, tried.data() + t * width_);
+      }
+      products(device_, s.data(), count, width_, tried.data(), tries, dots.data());
+      const auto distance = [&](int64_t i, int64_t t) { return std::max(0.0, static_cast<double>(squares[i]) + squares[chosen[t]] - 2.0 * dots[i * tries + t]); };
+      std::vector<double> sums(static_cast<size_t>(tries));
+      device_.each(tries, [&](int64_t t, int) {
+        for (int64_t i = 0; i < count; ++i) sums[t] += std::min(least[i], distance(i, t));
+      });
+      const int64_t best = std::min_element(sums.begin(), sums.end()) - sums.begin();
+      potential = sums[best];
+      for (int64_t i = 0; i < count; ++i) least[i] = std::min(least[i], distance(i, best));
+      least[chosen[best]] = 0;
+      std::copy_n(tried.data() + best * width_, width_, centroids.data() + c * width_);
+    }
+    return centroids;
+  }
+
+  // A row with probability in proportion to its squared distance.
+  static int64_t pick(const std::vector<double>& least, double mass) {
+    int64_t last = 0;
+    for (size_t i = 0; i < least.size(); ++i) {
+      if (least[i] > 0) last = static_cast<int64_t>(i);
+      if ((mass -= least[i]) < 0) return static_cast<int64_t>(i);
+    }
+    return last;
+  }
+
+  // Distinct rows, ascending: each is taken with the probability that is left for it (Knuth's selection sampling).
+  std::vector<int32_t> sample_rows(int64_t count) {
+    std::vector<int32_t> sample;
+    for (int64_t r = 0; static_cast<int64_t>(sample.size()) < count; ++r)
+      if (random_.uniform() * static_cast<double>(rows_ - r) < static_cast<double>(count - static_cast<int64_t>(sample.size()))) sample.push_back(static_cast<int32_t>(r));
+    return sample;
+  }
+
+  Cpu& device_;
+  const float* x_;
+  int64_t rows_, width_;
+  const std::vector<float>& squares_;
+  int64_t clusters_;
+  const KmeansOptions& options_;
+  Splitmix random_;
+  std::vector<float> distances_;
+};
+
+// Mean over the columns of their variance: what the tolerance is a share of.
+double column_variance(Cpu& device, const float* x, int64_t rows, int64_t width, const std::vector<float>& squares) {
+  std::vector<int32_t> all(static_cast<size_t>(rows));
+  std::iota(all.begin(), all.end(), 0);
+  std::vector<double> sum(static_cast<size_t>(width));
+  kernels_for(device.isa()).sum_rows(x, width, all.data(), rows, sum.data());
+  double variance = std::accumulate(squares.begin(), squares.end(), 0.0) / static_cast<double>(rows);
+  for (const double s : sum) variance -= s / static_cast<double>(rows) * (s / static_cast<double>(rows));
+  return std::max(0.0, variance) / static_cast<double>(width);
+}
+
+}  // namespace
+
+void nearest(Cpu& device, const float* x, int64_t rows, int64_t width, const float* centroids, int64_t clusters, int32_t* labels, float* distances) {
+  require(width >= 1 && clusters >= 1, "nearest: there must be a column and a centroid");
+  const Kernels& kernels = kernels_for(device.isa());
+  const std::vector<float> centre_squares = squared_norms(device, centroids, clusters, width);
+  const int64_t step = std::max<int64_t>(64, kDotsBytes / 4 / clusters);
+  std::vector<float> dots(static_cast<size_t>(std::min(step, rows) * clusters)), squares(static_cast<size_t>(std::min(step, rows)));
+  for (int64_t begin = 0; begin < rows; begin += step) {
+    const int64_t count = std::min(step, rows - begin);
+    products(device, x + begin * width, count, width, centroids, clusters, dots.data());
+    device.split(count, [&](int64_t first, int64_t last) {
+      kernels.squared_norms(x + (begin + first) * width, last - first, width, squares.data() + first);
+      kernels.nearest(dots.data() + first * clusters, squares.data() + first, centre_squares.data(), last - first, clusters, labels + begin + first, distances + begin + first);
+    });
+  }
+}
+
+Kmeans kmeans(Cpu& device, const float* x, int64_t rows, int64_t width, const KmeansOptions& options) {
+  require(options.clusters >= 1 && width >= 1 && options.iterations >= 1 && options.restarts >= 1, "kmeans: clusters, columns, iterations and restarts must be positive");
+  require(rows <= INT32_MAX, "kmeans: more rows than can be numbered");
+  if (rows < options.clusters)
+    throw Error(ErrorCode::argument, "kmeans: " + std::to_string(options.clusters) + " clusters cannot be made from " + std::to_string(rows) + " windows; ask for fewer clusters");
+  const std::vector<float> squares = squared_norms(device, x, rows, width);
+  for (const float s : squares)
+    if (!std::isfinite(s)) fail(ErrorCode::data, "kmeans: the rows hold values that are not finite");
+  const double variance = column_variance(device, x, rows, width, squares);
+  Kmeans best;
+  for (int64_t restart = 0; restart < options.restarts; ++restart) {
+    Splitmix seeds(options.seed + static_cast<uint64_t>(restart));
+    Kmeans result = Lloyd(device, x, rows, width, squares, options, seeds.next()).run(variance);
+    if (restart == 0 || result.inertia < best.inertia) best = std::move(result);
+  }
+  return best;
+}
+
+}  // namespace nichelm::cluster
