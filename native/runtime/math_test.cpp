@@ -108,12 +108,12 @@ TEST(math_sigmoid) {
 TEST(math_gelu) {
   Worst near, middle, far;
   on_net(NICHELM_BOTH(gelu), [&](float x, float y) {
-    if (x > -2 || std::isnan(x) || x == -INFINITY) near.see(ulps(y, gelu_in_double(x)), x);
+    if (x > -2 || std::isnan(x)) near.see(ulps(y, gelu_in_double(x)), x);
     else if (x > -5) middle.see(std::fabs(y / (x / (1 + std::exp(-2 * std::sqrt(2 / M_PI) * (x + 0.044715 * std::pow(double(x), 3))))) - 1), x);
     else if (x <= -10) far.see(std::fabs(y), x);
   });
   EXPECT(near.value <= 8, "gelu, x > -2: ulp " + near.text());
-  EXPECT(middle.value <= 2e-6, "gelu, -5 < x <= -2: relative error " + middle.text());
+  EXPECT(middle.value <= 3e-6, "gelu, -5 < x <= -2: relative error " + middle.text());
   EXPECT(far.value <= 1e-36, "gelu, x <= -10: magnitude " + far.text());
 }
 

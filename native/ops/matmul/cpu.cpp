@@ -14,8 +14,8 @@ template <> struct KindOf<Bf16> { using type = PairBf16; };
 template <class T, class C, class Op> void multiply(Cpu& device, const Op& op, const Epilogue<C>& epilogue) {
   const int64_t m = op.m(), n = op.n(), k = op.k();
   if (m == 0 || n == 0) return;
-  const Operand<T> a{op.a.template as<const T>(), op.transpose_a ? m : k, !op.transpose_a};
-  const Operand<T> b{op.b.template as<const T>(), op.transpose_b ? k : n, op.transpose_b};
+  const Operand<T> a{op.a.template as<const T>(), op.transpose_a ? m : k, !op.transpose_a, m * k};
+  const Operand<T> b{op.b.template as<const T>(), op.transpose_b ? k : n, op.transpose_b, k * n};
   Product<typename KindOf<T>::type, T, C>(device, a, b, m, n, k, epilogue).compute();
 }
 

@@ -25,12 +25,32 @@ template <class C> NICHELM_INLINE void load_row(const C* from, int64_t columns, 
     for (int j = 0; j < kColumns; ++j) x[j] = j < columns ? widen(from[j]) : 0;
   }
 }
+NICHELM_INLINE void store_whole_row(const float (&x)[kColumns], float* to) { std::memcpy(to, x, sizeof x); }
+NICHELM_INLINE void store_whole_row(const float (&x)[kColumns], Bf16* to) {
+#ifdef NICHELM_ISA_avx512bf16
+  const __m512bh halves = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + kLanes), _mm512_loadu_ps(x));  // as narrow, but that subnormals become 0
+  std::memcpy(to, &halves, sizeof halves);
+#else
+  for (int j = 0; j < kColumns; ++j) narrow(x[j], to[j]);
+#endif
+}
 template <class C> NICHELM_INLINE void store_row(const float (&x)[kColumns], int64_t columns, C* to) {
   if (columns == kColumns) {
-    for (int j = 0; j < kColumns; ++j) narrow(x[j], to[j]);
+    store_whole_row(x, to);
   } else {
     for (int j = 0; j < columns; ++j) narrow(x[j], to[j]);
   }
+}
+
+// Asks for the lines of c that a tile will go to, so that they arrive while its sums are made.
+template <class C> NICHELM_INLINE void prefetch(const Epilogue<C>& e, int64_t row, int64_t column, int64_t rows) {
+  constexpr int64_t kLine = 64 / sizeof(C);
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < kColumns; j += kLine) {
+      __builtin_prefetch(e.c + (row + i) * e.n + column + j, 1);
+      if (e.gelu_of) __builtin_prefetch(e.gelu_of + (row + i) * e.n + column + j);
+      if (e.residual) __builtin_prefetch(e.residual + (row + i) * e.n + column + j);
+    }
 }
 
 // Arithmetic is on whole rows of the tile, also where only some columns exist: the same code, so the same bits, wherever a tile falls.

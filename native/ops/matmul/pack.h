@@ -10,6 +10,7 @@ template <class T> struct Operand {
   const T* data;
   int64_t stride;
   bool k_contiguous;  // (i, p) at i * stride + p, else at p * stride + i
+  int64_t size;       // elements in all
 };
 
 // A word made of the value(s) of k that begin at x; the odd last one of a pair is followed by 0.
@@ -82,13 +83,15 @@ template <class Kind, int Width, class T> void pack_along_k(const Operand<T>& x,
       out[p * Width + i] = i < count ? word(Kind{}, origin + i * x.stride + p * Kind::values, k_last - k_first - p * Kind::values) : 0;
 }
 
-// k lies across rows of memory: a step is copied from one row, or zipped from two.
+// k lies across rows of memory: a step is copied from one row, or zipped from two. Behind `count`, whatever follows in the operand is copied too
+// (no one reads what comes of it), but for its last rows, which nothing follows.
 template <class Kind, int Width, class T> void pack_across_k(const Operand<T>& x, int64_t first, int64_t count, int64_t k_first, int64_t k_last, uint32_t* out) {
   static constexpr T zeros[Width] = {};
   for (int64_t k = k_first; k < k_last; k += Kind::values, out += Width) {
+    const bool pair = Kind::values == 2 && k + 1 < k_last;
     const T* row = x.data + k * x.stride + first;
-    const T* next = k + 1 < k_last ? row + x.stride : zeros;
-    if (count == Width) {
+    const T* next = pair ? row + x.stride : zeros;
+    if ((k + pair) * x.stride + first + Width <= x.size) {
       across<Width>(Kind{}, row, next, out);
     } else {
       T short_row[Width] = {}, short_next[Width] = {};
@@ -99,7 +102,7 @@ template <class Kind, int Width, class T> void pack_across_k(const Operand<T>& x
   }
 }
 
-// The panel of elements (first .. first + count, k_first .. k_last): [steps][Width] words, zeros behind count.
+// The panel of elements (first .. first + count, k_first .. k_last): [steps][Width] words; those behind count mean nothing.
 template <class Kind, int Width, class T> void pack(const Operand<T>& x, int64_t first, int64_t count, int64_t k_first, int64_t k_last, uint32_t* out) {
   x.k_contiguous ? pack_along_k<Kind, Width>(x, first, count, k_first, k_last, out) : pack_across_k<Kind, Width>(x, first, count, k_first, k_last, out);
 }

@@ -1,0 +1,71 @@
+// How a product is cut. k is cut into blocks and, where the result has too few tiles for many threads, into splits of blocks that are summed in order
+// at the end. Both depend on the shape alone, so that the results are the same bits with any number of threads; the cuts along m and n, which may
+// follow the number of threads, do not change what an element computes.
+#pragma once
+#include "ops/matmul/micro_kernel.h"
+
+namespace nichelm {
+namespace {
+
+constexpr int64_t kBlockSteps = 512;                  // of k in a packed block, in words
+constexpr int64_t kBlockBytes = 256 << 10;            // of a, packed by a task: part of the second cache
+constexpr int64_t kSharedBlockBytes = 1 << 20;        // of a shared a in one block of k: it is walked through for every panel of b
+constexpr int64_t kPackedBytes = int64_t{32} << 20;   // of the shared operand at a time
+constexpr int64_t kPartialBytes = int64_t{32} << 20;  // of the sums of splits
+constexpr int64_t kPackingWords = 16384;              // that one task packs
+constexpr int64_t kSmall = 1 << 18;                   // multiplications that one thread does before another has woken up
+
+NICHELM_INLINE int64_t divide_up(int64_t x, int64_t y) { return (x + y - 1) / y; }
+NICHELM_INLINE int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
+NICHELM_INLINE int64_t most(int64_t x, int64_t y) { return x > y ? x : y; }
+
+// Panels are at most kRows rows of a, or kColumns columns of b.
+struct Plan {
+  int64_t steps;                      // words along k
+  int64_t blocks, block_steps;        // along k
+  int64_t splits;                     // of the blocks
+  int64_t row_panels, column_panels;  // of the whole product
+  int64_t strip_panels;               // of columns at a time
+  int64_t task_rows, task_columns;    // panels of one task
+  bool share_a;                       // a is packed first, b by the tasks; else the other way round
+  bool small;                         // not worth a second thread
+};
+
+NICHELM_INLINE Plan plan_product(int64_t m, int64_t n, int64_t k, int values, int threads) {
+  Plan plan;
+  plan.steps = divide_up(k, values);
+  plan.blocks = most(1, divide_up(plan.steps, kBlockSteps));
+  plan.block_steps = divide_up(plan.steps, plan.blocks);
+  if (plan.steps) plan.blocks = divide_up(plan.steps, plan.block_steps);
+  plan.row_panels = divide_up(m, kRows);
+  plan.column_panels = divide_up(n, kColumns);
+  plan.small = m * n * most(1, k) <= kSmall;
+
+  const int64_t large_tiles = divide_up(m, 112) * divide_up(n, 256);
+  plan.splits = most(1, least(16 / large_tiles, least(plan.blocks, kPartialBytes / (4 * m * n))));
+  plan.splits = divide_up(plan.blocks, divide_up(plan.blocks, plan.splits));
+
+  const int64_t row_panel_bytes = 4 * kRows * most(1, plan.block_steps);
+  plan.share_a = m <= n && plan.row_panels * row_panel_bytes <= kSharedBlockBytes && plan.row_panels * row_panel_bytes * plan.blocks <= kPackedBytes;
+  plan.strip_panels = plan.share_a ? plan.column_panels : least(plan.column_panels, most(1, kPackedBytes / (4 * kColumns * most(1, plan.steps))));
+  plan.task_rows = plan.share_a ? plan.row_panels : least(plan.row_panels, most(1, kBlockBytes / row_panel_bytes));
+  plan.task_columns = plan.strip_panels;
+  if (plan.small) plan.task_rows = plan.row_panels;
+  if (threads == 1 || plan.small) return plan;
+
+  // Several tasks a thread, so that none waits long for the last; first along the operand that tasks pack themselves, which costs nothing.
+  const int64_t wanted = divide_up(4 * int64_t{threads}, plan.splits), enough = divide_up(2 * int64_t{threads}, plan.splits);
+  if (plan.share_a) {
+    plan.task_columns = divide_up(plan.strip_panels, wanted);
+    const int64_t tasks = divide_up(plan.strip_panels, plan.task_columns);
+    if (tasks < enough) plan.task_rows = most(4, divide_up(plan.row_panels, divide_up(enough, tasks)));
+  } else {
+    plan.task_rows = least(plan.task_rows, most(4, divide_up(plan.row_panels, wanted)));
+    const int64_t tasks = divide_up(plan.row_panels, plan.task_rows);
+    if (tasks < enough) plan.task_columns = divide_up(plan.strip_panels, divide_up(enough, tasks));
+  }
+  return plan;
+}
+
+}  // namespace
+}  // namespace nichelm
