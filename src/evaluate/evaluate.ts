@@ -13,7 +13,7 @@ async function withSession<Result>(options: EvaluateOptions, shape: { rows: numb
   using session = new ModelSession(options.device, { config: model.config, precision: options.precision, ...shape })
   for (const { name, values } of model.parameters()) session.write('values', name, values)
   await session.refresh()
-  return body(session)
+  return await body(session)
 }
 
 /** Perplexity and bits per byte of a model on every window of a corpus, each seen alone. `rows`: how many rows are computed at once. */

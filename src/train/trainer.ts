@@ -76,7 +76,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     config, precision, rows: settings.batch / settings.accumulate, ...(length ? { length } : {}),
     training: { beta1: settings.betas[0], beta2: settings.betas[1], epsilon: settings.epsilon, weightDecay: settings.weightDecay, clip: settings.clip },
   })
-  return new Run(options, session).go()
+  return await new Run(options, session).go()
 }
 
 const resultFile = (folder: string): string => join(folder, 'result.json')
