@@ -21,8 +21,9 @@ struct Loss {
 };
 
 // Few tokens a chunk keep the logits in cache; many make the products efficient, which read the weight, and add to its gradient, once a chunk.
+// Measured: below 512 tokens the products lose more (15% at 256 tokens of 32,000 logits) than the cache wins.
 int64_t chunk_tokens(int64_t tokens, int64_t vocabulary) {
-  constexpr int64_t kLogitBytes = int64_t{8} << 20, kLeast = 256, kTile = 16;
+  constexpr int64_t kLogitBytes = int64_t{8} << 20, kLeast = 512, kTile = 16;
   const int64_t fitting = kLogitBytes / (4 * vocabulary), most = fitting > kLeast ? fitting : kLeast;
   const int64_t chunks = (tokens + most - 1) / most, even = chunks ? (tokens + chunks - 1) / chunks : 0;
   return (even + kTile - 1) / kTile * kTile;
