@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { chmodSync, cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { temporaryFolder } from '../base/temporary.js'
+
+const root = join(import.meta.dirname, '../../..')
+const BASICS = ['bash', 'dirname', 'sed', 'head', 'sort', 'mktemp', 'rm', 'uname', 'mkdir', 'tail', 'cat']
+
+/** A folder of programs to use as the whole PATH: the basic ones, links to real ones, and scripts. */
+function programs(folder: string, links: string[], scripts: Record<string, string> = {}): string {
+  mkdirSync(folder)
+  for (const name of [...BASICS, ...links]) {
+    const found = spawnSync('bash', ['-c', `command -v ${name}`], { encoding: 'utf8' }).stdout.trim()
+    assert.ok(found, name)
+    symlinkSync(found, join(folder, name))
+  }
+  for (const [name, text] of Object.entries(scripts)) {
+    writeFileSync(join(folder, name), `#!/usr/bin/env bash\n${text}\n`)
+    chmodSync(join(folder, name), 0o755)
+  }
+  return folder
+}
+
+const bash = (command: string, options: { PATH: string; cwd?: string; more?: Record<string, string> }): { status: number | null; said: string } => {
+  const { status, stdout, stderr } = spawnSync(spawnSync('bash', ['-c', 'command -v bash'], { encoding: 'utf8' }).stdout.trim(), ['-c', command],
+    { cwd: options.cwd ?? root, env: { PATH: options.PATH, ...options.more }, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+  return { status, said: stdout + stderr }
+}
+
+test('quickstart and test name every missing tool at once, and how to get it, before they begin', () => {
+  using folder = temporaryFolder()
+  const PATH = programs(folder.file('bin'), [])
+  for (const script of ['scripts/quickstart', 'scripts/test']) {
+    const { status, said } = bash(script, { PATH })
+    assert.equal(status, 1)
+    for (const part of ['Node.js 20', 'npm', 'CMake 3.22', 'ninja', 'C++20 compiler', 'sudo apt-get install cmake ninja-build g++']) assert.ok(said.includes(part), `${part}: ${said}`)
+    assert.doesNotMatch(said, /Installing/)
+  }
+})
+
+test('tools that are too old, and a compiler that cannot compile, are told with what was found', () => {
+  using folder = temporaryFolder()
+  const PATH = programs(folder.file('bin'), [], { node: 'echo 18.19.0', npm: 'true', cmake: 'echo cmake version 3.16.3', make: 'true', 'c++': 'exit 1' })
+  const { status, said } = bash('source scripts/lib/setup.sh; require_tools', { PATH })
+  assert.equal(status, 1)
+  for (const part of ['found 18.19.0', 'found 3.16.3', `${PATH}/c++ cannot build`]) assert.ok(said.includes(part), `${part}: ${said}`)
+  assert.doesNotMatch(said, /ninja \(or make\)|npm: /)
+  const chosen = bash('source scripts/lib/setup.sh; require_tools', { PATH, more: { CXX: 'no-such-compiler -m64' } })
+  assert.match(chosen.said, /no-such-compiler -m64 cannot build/)
+})
+
+test('what is there and new enough is not asked for', () => {
+  using folder = temporaryFolder()
+  const PATH = programs(folder.file('bin'), [], { node: 'echo 22.3.0', npm: 'true', cmake: 'echo cmake version 3.22.0', ninja: 'true', 'c++': 'true' })
+  assert.deepEqual(bash('set -euo pipefail; source scripts/lib/setup.sh; require_tools; echo fine', { PATH }), { status: 0, said: 'fine\n' })
+})
+
+test('a step that fails shows the end of its output, says where all of it is, and ends the script', () => {
+  using folder = temporaryFolder()
+  const PATH = process.env['PATH']!
+  const command = `source ${root}/scripts/lib/setup.sh; step 'Counting' count.log bash -c 'seq 100; exit 7'; echo went on`
+  const { status, said } = bash(command, { PATH, cwd: folder.path })
+  assert.equal(status, 1)
+  assert.match(said, /Counting \.\.\. failed\n\n {4}61\n[^]* {4}100\n\nCounting failed \(exit code 7\)\. All of its output: build\/log\/count\.log/)
+  assert.doesNotMatch(said, /went on/)
+  assert.equal(readFileSync(folder.file('build/log/count.log'), 'utf8').trim().split('\n').length, 100)
+  assert.match(bash(command.replace('exit 7', 'exit 0'), { PATH, cwd: folder.path }).said, /^Counting \.\.\. \d+ s\nwent on\n$/)
+})
+
+test("prebuildify's call is passed on to cmake-js", () => {
+  using folder = temporaryFolder()
+  mkdirSync(folder.file('scripts'))
+  cpSync(join(root, 'scripts/cmake-js-backend'), folder.file('scripts/cmake-js-backend'))
+  mkdirSync(folder.file('node_modules/.bin'), { recursive: true })
+  writeFileSync(folder.file('node_modules/.bin/cmake-js'), '#!/usr/bin/env bash\necho "$@"\n')
+  chmodSync(folder.file('node_modules/.bin/cmake-js'), 0o755)
+  const PATH = process.env['PATH']!, run = (line: string) => bash(`${folder.file('scripts/cmake-js-backend')} ${line}`, { PATH })
+  assert.deepEqual(run('rebuild --target=20.0.0 --devdir=/tmp/x --arch=arm64 --release'), { status: 0, said: 'compile --arch arm64\n' })
+  assert.deepEqual(run('rebuild --target=20.0.0 --debug'), { status: 0, said: 'compile --debug\n' })
+  const refused = run('rebuild --runtime=electron')
+  assert.equal(refused.status, 2)
+  assert.match(refused.said, /cannot pass --runtime=electron on/)
+})
+
+test('.ci/run calls scripts/test; the lock file names no registry', () => {
+  assert.match(readFileSync(join(root, '.ci/run'), 'utf8'), /exec scripts\/test <\/dev\/null$/m)
+  const hosts = [...readFileSync(join(root, 'package-lock.json'), 'utf8').matchAll(/"resolved": "https?:\/\/([^/"]+)/g)].map(([, host]) => host)
+  assert.deepEqual(hosts.filter(host => host !== 'registry.npmjs.org'), [])
+})
