@@ -34,15 +34,16 @@ tbody + tbody tr:first-child td { border-top: 1px solid var(--rule-strong); }
 .facts { width: auto; min-width: 0; }
 .facts td { white-space: normal; overflow-wrap: anywhere; }
 .facts td:first-child { color: var(--ink-soft); white-space: nowrap; padding-left: 0; }
-figure { margin: 1rem 0 1.6rem; }
-figure svg { display: block; max-width: 100%; height: auto; }
+figure { margin: 1rem 0 1.6rem; overflow-x: auto; }
+figure svg { display: block; width: 100%; min-width: 36rem; max-width: max-content; height: auto; }
 figcaption { margin-top: .3rem; max-width: 46rem; }
 details summary { cursor: pointer; color: var(--mark); }
 footer { margin-top: 3.5rem; padding-top: 1rem; border-top: 1px solid var(--rule); }
+@page { margin: 18mm 15mm; }
 @media print {
   :root { --page: #fff; --ink: #000; --ink-soft: #444; }
   body { font-size: 10.5pt; } main { max-width: none; padding: 0; }
-  h2, h3 { break-after: avoid; } figure, tr { break-inside: avoid; }
-  th, td { padding: .25rem .4rem; } .scroll { overflow: visible; } table { font-size: .78rem; }
+  h2, h3 { break-after: avoid; } figure, tr { break-inside: avoid; } figure svg { min-width: 0; }
+  th, td { padding: .25rem .4rem; } .scroll, figure { overflow: visible; } table { font-size: .78rem; }
 }
 `
