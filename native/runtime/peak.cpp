@@ -1,7 +1,7 @@
 #include "runtime/peak.h"
 
 #include <algorithm>
-#include <chrono>
+#include <vector>
 
 namespace nichelm {
 namespace {
@@ -21,19 +21,22 @@ void run_on_isa(Cpu& device, const PeakLoop& loop) {
 }  // namespace
 
 double measured_peak(Cpu& device, Type type) {
-  using Clock = std::chrono::steady_clock;
   constexpr double kTry = 0.01;  // seconds
-  double flops = 0, best = 0;
-  int64_t rounds = 10000;
+  const size_t threads = static_cast<size_t>(std::min(device.threads(), available_threads()));
+  std::vector<double> seconds(static_cast<size_t>(device.threads()));
+  double flops = 0;
+  PeakLoop loop{type, 10000, &flops, seconds.data()};
+  double best = 0;
   for (int tries = 0; tries < 5;) {
-    const auto start = Clock::now();
-    run_on_isa(device, PeakLoop{type, rounds, &flops});
-    const double seconds = std::max(1e-9, std::chrono::duration<double>(Clock::now() - start).count());
-    if (seconds < kTry / 4) {  // too short to tell: the first call, which also wakes the threads
-      rounds = static_cast<int64_t>(static_cast<double>(rounds) * std::min(64.0, kTry / seconds)) + 1;
+    run_on_isa(device, loop);
+    const double longest = std::max(1e-9, *std::max_element(seconds.begin(), seconds.end()));
+    if (longest < kTry / 4) {  // too short to tell: the first call, which also wakes the threads
+      loop.rounds = static_cast<int64_t>(static_cast<double>(loop.rounds) * std::min(64.0, kTry / longest)) + 1;
       continue;
     }
-    best = std::max(best, flops * device.threads() / seconds);
+    double rate = 0;
+    for (size_t t = 0; t < threads; ++t) rate += flops / seconds[t];
+    best = std::max(best, rate);
     ++tries;
   }
   return best;
