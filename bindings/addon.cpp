@@ -3,10 +3,12 @@
 
 namespace nichelm::binding {
 
+void export_cluster(Napi::Env, Napi::Object exports);
 void export_device(Napi::Env, Napi::Object exports);
 void export_tokenizer(Napi::Env, Napi::Object exports);
 
 static Napi::Object start(Napi::Env env, Napi::Object exports) {
+  export_cluster(env, exports);
   export_device(env, exports);
   export_tokenizer(env, exports);
   return exports;

@@ -92,3 +92,13 @@ function sum(values: ArrayLike<number>): number {
 
 const most = (values: number[]): number => values.reduce((top, value, i) => (value > values[top]! ? i : top), 0)
 const percent = (share: number): string => `${(100 * share).toPrecision(2)}%`
+
+/** The part of a corpus's assignments that weights are made from. */
+interface Clustered { histogram: { counts: ArrayLike<number> }; clustering: string }
+
+/** `importanceWeights` of two corpora's assignments. Throws INPUT if they are not by the same clustering. */
+export function compareAssignments(generic: Clustered, specialization: Clustered, options: ImportanceOptions = {}): ImportanceReport {
+  if (generic.clustering !== specialization.clustering)
+    throw new NichelmError('INPUT', 'the generic and the specialization set were assigned with two different clusterings', { fix: 'Assign both with the same clustering.' })
+  return importanceWeights(generic.histogram.counts, specialization.histogram.counts, options)
+}

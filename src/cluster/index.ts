@@ -1,0 +1,7 @@
+export * from './assignments.js'
+export * from './clustering.js'
+export * from './embedder.js'
+export * from './histogram.js'
+export * from './lsi.js'
+export { ENGLISH_STOP_WORDS } from './stopWords.js'
+export * from './tokenText.js'
