@@ -14,10 +14,10 @@ constexpr size_t kSectionBytes = size_t{1} << 18;  // long texts are shared out 
 
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
-// A place at or after `from` where a piece ends for certain, whatever comes before or after: between a letter and " letter".
+// A place at or after `from` where a piece begins, whatever comes before or after: at a space and a letter. White space before them is a piece of its own.
 size_t safe_cut(std::string_view text, size_t from) {
   for (size_t i = from; i + 1 < text.size(); ++i)
-    if (text[i] == ' ' && is_letter(text[i - 1]) && is_letter(text[i + 1])) return i;
+    if (text[i] == ' ' && is_letter(text[i + 1])) return i;
   return text.size();
 }
 

@@ -164,10 +164,20 @@ TEST(encoding_is_the_definition) {
   }
 }
 
+TEST(encoding_of_zero_bytes) {
+  // In the cache's keys zeros fill up what is free.
+  const std::string zeros(9, '\0');
+  const std::string_view all = zeros;
+  const Tokenizer tokenizer = tokenizer_of(trained({"x"}, 257, 1));
+  const std::string_view texts[] = {all.substr(0, 1), all.substr(0, 2), all.substr(0, 7), all.substr(0, 3), all};
+  const auto batch = tokenizer.encode(texts, false, 1);
+  EXPECT((batch.offsets == std::vector<size_t>{0, 1, 3, 10, 13, 22}), "as many ids as zeros");
+}
+
 TEST(encoding_any_threads) {
   auto texts = corpus(300, 7);
   std::string all;
-  for (const auto& text : texts) all += text + "\n";
+  for (size_t i = 0; i < texts.size(); ++i) all += texts[i] + (i % 3 == 0 ? "  " : i % 3 == 1 ? "\n \n" : "!");
   while (all.size() < 1200000) all += all;
   texts.push_back(all);
   texts.push_back("");
