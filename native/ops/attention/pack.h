@@ -53,11 +53,11 @@ template <class T> NICHELM_INLINE float dot(const T* a, const T* b, int64_t d) {
 }
 
 template <int... I> NICHELM_INLINE Integers interleave_low(Integers a, Integers b, std::integer_sequence<int, I...>) {
-  return __builtin_shufflevector(a, b, (I % 2 ? static_cast<int>(kLanes) + I / 2 : I / 2)...);
+  return NICHELM_SHUFFLE(Integers, a, b, (I % 2 ? static_cast<int>(kLanes) + I / 2 : I / 2)...);
 }
 template <int... I> NICHELM_INLINE Integers interleave_high(Integers a, Integers b, std::integer_sequence<int, I...>) {
   constexpr int half = static_cast<int>(kLanes) / 2;
-  return __builtin_shufflevector(a, b, (half + (I % 2 ? static_cast<int>(kLanes) + I / 2 : I / 2))...);
+  return NICHELM_SHUFFLE(Integers, a, b, (half + (I % 2 ? static_cast<int>(kLanes) + I / 2 : I / 2))...);
 }
 
 // A square of words: log2(kLanes) perfect shuffles of its rows.

@@ -21,9 +21,9 @@ NICHELM_INLINE void store_two_rows(float* block, int64_t stride, int64_t row, in
 }
 #if NICHELM_ISA_avx512bf16
 template <int... I> NICHELM_INLINE __m512i interleave_halves(__m512bh x, std::integer_sequence<int, I...>) {
-  typedef uint16_t Pairs __attribute__((vector_size(64)));
+  typedef int16_t Pairs __attribute__((vector_size(64)));
   const Pairs halves = reinterpret_cast<Pairs>(x);
-  return reinterpret_cast<__m512i>(__builtin_shufflevector(halves, halves, (I % 2 ? 16 + I / 2 : I / 2)...));
+  return reinterpret_cast<__m512i>(NICHELM_SHUFFLE(Pairs, halves, halves, (I % 2 ? 16 + I / 2 : I / 2)...));
 }
 NICHELM_INLINE void store_two_rows(uint32_t* block, int64_t stride, int64_t row, int64_t j, Vector even, Vector odd) {
   const __m512bh both = _mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(odd), reinterpret_cast<__m512>(even));

@@ -40,6 +40,13 @@ typedef float Vector __attribute__((vector_size(kLanes * 4)));
 typedef int32_t Integers __attribute__((vector_size(kLanes * 4)));
 typedef uint16_t Halves __attribute__((vector_size(kLanes * 2)));
 
+// Lanes of a and b by constant indices; Mask is the integer vector of their shape.
+#ifdef __clang__
+#define NICHELM_SHUFFLE(Mask, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define NICHELM_SHUFFLE(Mask, a, b, ...) __builtin_shuffle(a, b, Mask{__VA_ARGS__})
+#endif
+
 template <class V, class X> NICHELM_INLINE V load(const X* x) {
   V v;
   std::memcpy(&v, x, sizeof(V));
@@ -121,20 +128,20 @@ NICHELM_INLINE Vector exp_vector(Vector argument) {
   return x < least ? Vector{} : power;
 }
 
-NICHELM_INLINE float sum_of(Vector v) {
-  float lane[kLanes];
-  store(lane, v);
-  for (int64_t half = kLanes / 2; half > 0; half /= 2)
-    for (int64_t l = 0; l < half; ++l) lane[l] += lane[l + half];
-  return lane[0];
-}
+// The vector turned by kBy lanes.
+template <int kBy, int... I> NICHELM_INLINE Vector turned(Vector v, std::integer_sequence<int, I...>) { return NICHELM_SHUFFLE(Integers, v, v, ((I + kBy) % static_cast<int>(kLanes))...); }
 
-NICHELM_INLINE float largest_of(Vector v) {
-  float lane[kLanes];
-  store(lane, v);
-  for (int64_t half = kLanes / 2; half > 0; half /= 2)
-    for (int64_t l = 0; l < half; ++l) lane[l] = lane[l] > lane[l + half] ? lane[l] : lane[l + half];
-  return lane[0];
+// Over all lanes, halving: one order for each number of lanes.
+template <int kHalf = kLanes / 2> NICHELM_INLINE float sum_of(Vector v) {
+  v += turned<kHalf>(v, std::make_integer_sequence<int, kLanes>{});
+  if constexpr (kHalf > 1) return sum_of<kHalf / 2>(v);
+  else return v[0];
+}
+template <int kHalf = kLanes / 2> NICHELM_INLINE float largest_of(Vector v) {
+  const Vector other = turned<kHalf>(v, std::make_integer_sequence<int, kLanes>{});
+  v = v > other ? v : other;
+  if constexpr (kHalf > 1) return largest_of<kHalf / 2>(v);
+  else return v[0];
 }
 
 }  // namespace
