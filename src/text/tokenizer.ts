@@ -115,12 +115,12 @@ export class Tokenizer implements Disposable {
 
   /** The text of the ids; bytes that are not UTF-8 (the middle of a character) become U+FFFD. Throws USAGE for an id there is no token of. */
   decode(ids: ArrayLike<number>, options: { skipSpecial?: boolean } = {}): string {
-    let wanted = Array.from(ids)
+    let wanted = Uint32Array.from(ids)
     if (options.skipSpecial) {
       const special = new Set(this.#vocabulary.added.filter((token) => token.special).map((token) => token.id))
       wanted = wanted.filter((id) => !special.has(id))
     }
-    return new TextDecoder('utf-8', { ignoreBOM: true }).decode(this.#native.decode(Uint32Array.from(wanted)))
+    return new TextDecoder('utf-8', { ignoreBOM: true }).decode(this.#native.decode(wanted))
   }
 
   /** The id of a token as the vocabulary writes it ('Ġthe' for ' the'), or of a special token. */
