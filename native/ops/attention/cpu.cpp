@@ -37,6 +37,12 @@ class Pieces {
   int64_t bytes_ = 0;
 };
 
+// The starts of a row, held to 0 <= starts[i] <= i: a caller's slip must not read out of bounds.
+struct Starts {
+  const int32_t* at;
+  int64_t operator[](int64_t i) const { return smaller(larger(at[i], 0), i); }
+};
+
 // Sizes, and where a head's vectors lie.
 template <class T> struct Layout {
   int64_t length, heads, kv_heads, d, stride;
@@ -69,7 +75,7 @@ template <class T> struct ForwardScratch {
 template <class T> void forward_block(const Attention& op, const Layout<T>& at, const ForwardScratch<T>& my, int64_t row, int64_t head, int64_t q0) {
   const int64_t count = smaller(kQueries, at.length - q0), g = at.kv_head(head);
   const T* qkv = op.qkv.as<T>();
-  const int32_t* starts = op.starts.as<int32_t>() + row * at.length;
+  const Starts starts{op.starts.as<int32_t>() + row * at.length};
   pack_by_columns(qkv + at.query(row, q0, head), at.stride, count, at.d, my.queries);
   for (int64_t t = 0; t < count; ++t) my.top[t] = -INFINITY, my.total[t] = 0;
   for (int64_t i = 0; i < up(count, kRows) * at.padded; ++i) my.sums[i] = 0;
@@ -156,7 +162,7 @@ void weigh_gradient(const BackwardScratch<T>& my, int64_t t, int64_t m, int64_t 
 }
 
 // Adds what the queries [q0, q0 + count) and the keys [k0, k0 + kGradientKeys) give to dq, dk and dv.
-template <class T> void backward_block(const Layout<T>& at, const BackwardScratch<T>& my, const int32_t* starts, int64_t q0, int64_t count, int64_t k0) {
+template <class T> void backward_block(const Layout<T>& at, const BackwardScratch<T>& my, Starts starts, int64_t q0, int64_t count, int64_t k0) {
   const int64_t keys = smaller(kGradientKeys, at.length - k0), key_panel = my.tokens / kPack<T> * kPanel, query_panel = kGradientQueries / kPack<T> * kPanel;
   for (int64_t t = 0; t < count; t += kRows) {
     const int64_t rows = smaller(kRows, count - t);
@@ -193,7 +199,7 @@ template <class T> void write(const float* x, int64_t rows, const Layout<T>& at,
 template <class T> void backward_head(const AttentionGradient& op, const Layout<T>& at, const BackwardScratch<T>& my, int64_t row, int64_t g) {
   const T* qkv = op.qkv.as<T>();
   T* dqkv = op.dqkv.as<T>();
-  const int32_t* starts = op.starts.as<int32_t>() + row * at.length;
+  const Starts starts{op.starts.as<int32_t>() + row * at.length};
   pack_by_columns(qkv + at.key(row, 0, g), at.stride, at.length, at.d, my.keys);
   pack_by_columns(qkv + at.value(row, 0, g), at.stride, at.length, at.d, my.values);
   pack_by_rows(qkv + at.key(row, 0, g), at.stride, at.length, at.d, my.tokens, my.keys_by_rows);

@@ -2,6 +2,7 @@
 // every instruction set, any number of threads.
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 
 #include "ops/kernels.h"
 #include "test/operand.h"
@@ -95,6 +96,12 @@ double distance(const std::vector<float>& a, const std::vector<float>& b) {
   return std::sqrt(sum);
 }
 
+// What a kernel finds in its scratch memory must not matter.
+void poison_scratch(Cpu& device) {
+  constexpr int64_t bytes = 1 << 22;
+  for (int thread = 0; thread < device.threads(); ++thread) std::memset(device.scratch(thread, bytes), 0xff, bytes);
+}
+
 void against_reference(const Case& s, Type type) {
   Operand qkv(type, s.qkv(), normal(size(s.qkv()), 1, s.scale)), dy(type, s.y(), normal(size(s.y()), 2));
   std::vector<int32_t> starts = s.starts();
@@ -109,7 +116,9 @@ void against_reference(const Case& s, Type type) {
     for (int threads : {1, 2, 5}) {
       Cpu device(threads, static_cast<Isa>(isa));
       Operand got(type, s.y()), got_lse(Type::f32, s.lse()), got_dqkv(type, s.qkv());
+      poison_scratch(device);
       run_op(device, Attention{{qkv.tensor()}, {at}, {got.tensor()}, {got_lse.tensor()}, s.heads, s.kv_heads});
+      poison_scratch(device);
       run_op(device, AttentionGradient{{dy.tensor()}, {qkv.tensor()}, {at}, {got.tensor()}, {got_lse.tensor()}, {got_dqkv.tensor()}, s.heads, s.kv_heads});
       const std::string where = "attention " + s.name() + ", " + name_of(static_cast<Isa>(isa)) + ' ' + name_of(type);
       const auto hold = [&](const char* what, const std::vector<float>& a, const std::vector<float>& b, const std::vector<float>& want) {
@@ -211,6 +220,23 @@ TEST(attention_nan_reaches_its_queries) {
       EXPECT(all, "attention: a NaN key reaches every query that sees it, " + where);
       EXPECT(none, "attention: a NaN key reaches no query that does not see it, " + where);
     }
+}
+
+TEST(attention_holds_starts_to_their_bounds) {
+  const Case s{1, 40, 1, 1, 8, 0};
+  std::vector<int32_t> wild(40, -1000000), held(40, 0);
+  for (size_t t = 10; t < 40; ++t) wild[t] = 1000000, held[t] = static_cast<int32_t>(t);
+  std::vector<float> x = normal(size(s.qkv()), 9), dy = normal(size(s.y()), 10), y[2], lse(40), dqkv[2];
+  for (int isa : isas()) {
+    Cpu device(1, static_cast<Isa>(isa));
+    for (int which : {0, 1}) {
+      const In at{i32(which ? wild : held, {1, 40})};
+      y[which].assign(dy.size(), NAN), dqkv[which].assign(x.size(), NAN);
+      run_op(device, Attention{{f32(x, s.qkv())}, at, {f32(y[which], s.y())}, {f32(lse, s.lse())}, 1, 1});
+      run_op(device, AttentionGradient{{f32(dy, s.y())}, {f32(x, s.qkv())}, at, {f32(y[which], s.y())}, {f32(lse, s.lse())}, {f32(dqkv[which], s.qkv())}, 1, 1});
+    }
+    EXPECT(same_bits(y[0], y[1]) && same_bits(dqkv[0], dqkv[1]), "attention: starts out of bounds are as those held to them");
+  }
 }
 
 TEST(attention_refuses) {

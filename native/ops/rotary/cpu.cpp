@@ -50,7 +50,8 @@ template <class T> void rotary(Cpu& device, const Rotary& op) {
     for (int64_t token = first; token < last; ++token) {
       const T* from = x + token * width;
       T* to = y + token * width;
-      const int64_t at = (token % length - starts[token]) * half;
+      const int64_t t = token % length, start = starts[token] < 0 ? 0 : starts[token] > t ? t : starts[token];  // a caller's slip must not read out of bounds
+      const int64_t at = (t - start) * half;
       for (int64_t h = 0; h < turned; ++h) rotate(from + h * d, to + h * d, cosine + at, sine + at, half);
       if (from != to)
         for (int64_t i = turned * d; i < width; ++i) to[i] = from[i];

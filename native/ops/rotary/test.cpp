@@ -79,6 +79,16 @@ TEST(rotary_packed_document_is_as_alone) {
   EXPECT(same_bits(y_alone, std::vector<float>(y.end() - alone.size(), y.end())), "rotary: a document behind another is turned as alone");
 }
 
+TEST(rotary_holds_starts_to_their_bounds) {
+  const Shape s{1, 4, 1, 1, 2};
+  std::vector<float> x = normal(s.size(), 5), y(x.size()), want(x.size());
+  std::vector<int32_t> wild{-9, -1000000, 1000000, 2}, held{0, 0, 2, 2};
+  Cpu device(1);
+  run_op(device, Rotary{{f32(x, s.x())}, {i32(wild, {1, 4})}, {f32(y, s.x())}, 1, 1, 100, false});
+  run_op(device, Rotary{{f32(x, s.x())}, {i32(held, {1, 4})}, {f32(want, s.x())}, 1, 1, 100, false});
+  EXPECT(same_bits(y, want), "rotary: starts out of bounds are as those held to them");
+}
+
 TEST(rotary_inverse_is_the_gradient) {
   const Shape s{1, 5, 1, 1, 6};
   std::vector<float> x = normal(s.size(), 3), dy = normal(s.size(), 4), dx(x.size()), y(x.size());
