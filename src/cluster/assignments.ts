@@ -4,7 +4,7 @@ import type { Device, TokenText } from '../../bindings/index.js'
 import { NichelmError } from '../base/errors.js'
 import { RangeFile, readJson, sha256, writeJson } from '../base/files.js'
 import type { Corpus } from '../corpus/corpus.js'
-import { writeFolderAtomic } from '../corpus/folder.js'
+import { throwIfInterrupted, writeFolderAtomic } from '../corpus/folder.js'
 import { BinaryWriter } from '../corpus/writer.js'
 import type { Clustering } from './clustering.js'
 import { histogramOf, type Histogram } from './histogram.js'
@@ -46,18 +46,21 @@ export interface AssignOptions {
   /** The folder to make. */
   into: string
   /** Whether a folder that is there is replaced; default false. */
-  replace?: boolean
+  replace?: boolean | undefined
   /** Called after every few thousand windows. */
-  onProgress?: (windows: number) => void
+  onProgress?: ((windows: number) => void) | undefined
+  /** When aborted, it ends with INTERRUPTED and leaves nothing. */
+  signal?: AbortSignal | undefined
 }
 
 /** Assigns every window of a corpus to its cluster, some thousands at a time, and writes the numbers to a folder with their histogram. */
 export async function assignCorpus(options: AssignOptions): Promise<Assignments> {
-  const { clustering, corpus, text, device, into, replace, onProgress } = options
+  const { clustering, corpus, text, device, into, replace, onProgress, signal } = options
   const type = clustering.clusters <= 0x10000 ? 'u16' : 'u32', counts = new Array<number>(clustering.clusters).fill(0)
   await writeFolderAtomic(into, async (folder) => {
     using labels = new BinaryWriter(join(folder, LABELS_FILE), type)
     for (let first = 0; first < corpus.windows; first += CHUNK_WINDOWS) {
+      throwIfInterrupted(signal)
       const count = Math.min(CHUNK_WINDOWS, corpus.windows - first)
       const chunk = await clustering.assign(device, corpus.readWindows(first, count), text)
       for (const cluster of chunk) counts[cluster]!++

@@ -43,15 +43,15 @@ export interface ClusteringOptions {
   /** The folder to make. */
   into: string
   /** Whether a folder that is there is replaced; default false. */
-  replace?: boolean
+  replace?: boolean | undefined
   /** Number of clusters; default 64. */
-  clusters?: number
+  clusters?: number | undefined
   /** Windows in the sample, at most; default 20,000. */
-  sample?: number
-  embedder?: { kind?: 'lsi' } & LsiOptions
-  seed?: number
+  sample?: number | undefined
+  embedder?: { kind?: 'lsi' } & LsiOptions | undefined
+  seed?: number | undefined
   /** k-means starts, of which the best is kept; default 1. */
-  restarts?: number
+  restarts?: number | undefined
 }
 
 /**
@@ -67,7 +67,7 @@ export async function fitClustering(options: ClusteringOptions): Promise<Cluster
     throw new NichelmError('INPUT', `has ${corpus.windows} windows, too few for ${clusters} clusters`, { place: { file: corpus.folder }, fix: 'Ask for fewer clusters, or give more generic text.' })
   const windows = corpus.gatherWindows(sampleOf(corpus.windows, sample, seed))
   const { kind: _, ...lsi } = options.embedder ?? {}
-  using embedder = await Lsi.fit(device, windows, text, { seed, ...lsi })
+  using embedder = await Lsi.fit(device, windows, text, { ...lsi, seed: lsi.seed ?? seed })
   const vectors = await embedder.embed(device, windows, text)
   const { centroids, inertia, iterations, reseeded } = await kmeansFit(device, vectors, embedder.dimensions, { clusters, seed, restarts })
   await writeFolderAtomic(into, (folder) => {

@@ -7,12 +7,12 @@ import { ENGLISH_STOP_WORDS } from './stopWords.js'
 
 export interface LsiOptions {
   /** Dimensions of the vectors; default 128. 64 to 384 are usual. */
-  dimensions?: number
+  dimensions?: number | undefined
   /** How many words, the most frequent, are told apart; default 50,000. */
-  terms?: number
+  terms?: number | undefined
   /** Words that count for nothing; default English ones. */
-  stopWords?: Iterable<string>
-  seed?: number
+  stopWords?: Iterable<string> | undefined
+  seed?: number | undefined
 }
 
 /**

@@ -32,7 +32,7 @@ export interface RowOptions {
   /** Tokens in a row. */
   length: number
   /** Where fewer places are left in a row, no further window begins; default 32, or a quarter of a row if that is less. */
-  minimumLength?: number
+  minimumLength?: number | undefined
 }
 
 /**

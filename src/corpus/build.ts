@@ -3,7 +3,7 @@ import { NichelmError } from '../base/errors.js'
 import { writeJson } from '../base/files.js'
 import { cutWindows } from './cut.js'
 import type { Encoder } from './encoder.js'
-import { writeFolderAtomic } from './folder.js'
+import { throwIfInterrupted, writeFolderAtomic } from './folder.js'
 import { MANIFEST_FILE, RECORD_FIELDS, WINDOWS_FILE, type Manifest } from './manifest.js'
 import { BinaryWriter, type BinaryType } from './writer.js'
 
@@ -14,21 +14,23 @@ export interface CorpusOptions {
   /** Most tokens in a window. */
   context: number
   /** Shortest remainder of a document that becomes a window; default 32, or the context if that is less. See `cutWindows`. */
-  minimumLength?: number
+  minimumLength?: number | undefined
   /** Whether the end-of-text token is put behind every document; default true. */
-  endOfText?: boolean
+  endOfText?: boolean | undefined
   /** Stops when this many tokens are in windows. */
-  maximumTokens?: number
+  maximumTokens?: number | undefined
   /** Where the text came from, for the manifest. */
-  source?: string
+  source?: string | undefined
   /** The folder to make. */
   into: string
   /** Whether a folder that is there is replaced (when the new one is whole); default false. */
-  replace?: boolean
+  replace?: boolean | undefined
   /** Size of a token shard in bytes; default 64 MiB. */
-  shardBytes?: number
+  shardBytes?: number | undefined
   /** Called after every batch of documents. */
-  onProgress?: (counts: Manifest['counts']) => void
+  onProgress?: ((counts: Manifest['counts']) => void) | undefined
+  /** When aborted, the build ends with INTERRUPTED and leaves nothing. */
+  signal?: AbortSignal | undefined
 }
 
 /** Text of about this many characters is tokenized in one call. */
@@ -100,10 +102,12 @@ class Builder {
     for await (const texts of batches(this.#options.documents)) {
       await take()
       if (this.#full) return
+      throwIfInterrupted(this.#options.signal)
       pending = this.#options.tokenizer.encodeBatch(texts)
       pending.catch(() => {}) // it is awaited later; the source may fail first
     }
     await take()
+    throwIfInterrupted(this.#options.signal)
   }
 
   #add(ids: Uint32Array): void {

@@ -15,9 +15,9 @@ const VERIFY_AT_OPEN = 64 * 2 ** 20
 
 export interface OpenOptions {
   /** What the corpus must have been built with: a tokenizer's hash. */
-  tokenizer?: string
+  tokenizer?: string | undefined
   /** Whether checksums are compared now; by default where the corpus has 64 MiB or less. Sizes always are. */
-  verify?: boolean
+  verify?: boolean | undefined
 }
 
 /**
@@ -46,6 +46,7 @@ export class Corpus implements Disposable {
   /** Identifies the windows and the tokenizer. */
   readonly hash: string
   readonly #files: RangeFile[] = []
+  #disposed = false
   readonly #table: RangeFile
   #scratch = new Uint8Array(0)
 
@@ -79,6 +80,7 @@ export class Corpus implements Disposable {
 
   /** The records of windows first .. first + count - 1, five values each: shard, offset, length, document, bytes of text. */
   records(first: number, count: number): Uint32Array {
+    if (this.#disposed) throw new NichelmError('DISPOSED', 'this corpus was closed', { place: { file: this.folder } })
     if (!(first >= 0 && count >= 0 && first + count <= this.windows))
       throw new NichelmError('INTERNAL', `windows ${first} to ${first + count - 1} were asked for, but there are ${this.windows}`, { place: { file: this.folder } })
     const records = new Uint32Array(count * RECORD_FIELDS)
@@ -147,10 +149,14 @@ export class Corpus implements Disposable {
       throw new NichelmError('CORRUPT', `holds token ${highest}, but the vocabulary has ${vocabularySize}`, { place: { file: file.file }, fix: 'Build the corpus again.' })
   }
 
-  [Symbol.dispose](): void {
-    for (const file of this.#files.splice(0)) file[Symbol.dispose]()
+  /** Closes the files. Reading after this throws DISPOSED; doing it twice does nothing. */
+  dispose(): void {
+    if (this.#disposed) return
+    this.#disposed = true
+    for (const file of this.#files) file[Symbol.dispose]()
     this.#table[Symbol.dispose]()
   }
+  [Symbol.dispose](): void { this.dispose() }
 }
 
 function sized(path: string, bytes: number): RangeFile {

@@ -14,7 +14,7 @@ export interface EvaluationOptions {
   /** Tokens in a row; at least the longest window. */
   length: number
   /** The windows to take, in this order; default all. */
-  windows?: ArrayLike<number>
+  windows?: ArrayLike<number> | undefined
 }
 
 /**

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import { fileError, NichelmError } from '../base/errors.js'
+import { fileError, NichelmError, systemCode } from '../base/errors.js'
 import { syncFolder } from '../base/files.js'
 
 /**
@@ -15,6 +15,7 @@ export async function writeFolderAtomic<Result>(into: string, write: (folder: st
   if (!replace && filled(target))
     throw new NichelmError('INPUT', 'is there already, and not empty', { place: { file: into }, fix: 'Name another folder, or remove this one.' })
   try {
+    tidy(target)
     rmSync(temporary, { recursive: true, force: true })
     mkdirSync(temporary, { recursive: true })
     const result = await write(temporary)
@@ -34,7 +35,28 @@ export async function writeFolderAtomic<Result>(into: string, write: (folder: st
   }
 }
 
+/** Removes what a process that was killed left beside the folder; puts back what it had moved aside. */
+function tidy(target: string): void {
+  const parent = dirname(target), prefix = `.${basename(target)}.`
+  if (!existsSync(parent)) return
+  for (const name of readdirSync(parent)) {
+    const [, pid, old] = (name.startsWith(prefix) && /^(\d+)\.tmp(\.old)?$/.exec(name.slice(prefix.length))) || []
+    if (pid === undefined || alive(Number(pid))) continue
+    if (old && !existsSync(target)) renameSync(join(parent, name), target)
+    else rmSync(join(parent, name), { recursive: true, force: true })
+  }
+}
+
+function alive(pid: number): boolean {
+  try { return process.kill(pid, 0) } catch (error) { return systemCode(error) !== 'ESRCH' }
+}
+
 function filled(folder: string): boolean {
   if (!existsSync(folder)) return false
   try { return readdirSync(folder).length > 0 } catch (error) { throw fileError(error, folder, 'write') }
+}
+
+/** Throws INTERRUPTED if the signal was aborted. */
+export function throwIfInterrupted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new NichelmError('INTERRUPTED', 'interrupted; nothing was written', { fix: 'Run the same command again.' })
 }

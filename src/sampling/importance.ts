@@ -6,9 +6,9 @@ export interface ImportanceOptions {
    * How many windows drawn from the generic histogram are added, in thought, to the specialization set; default 0.
    * It pulls badly estimated frequencies of small sets towards the generic ones (a Dirichlet prior).
    */
-  smoothing?: number
+  smoothing?: number | undefined
   /** How many windows training will draw; for `mostRepeated`. */
-  draws?: number
+  draws?: number | undefined
 }
 
 /** The weights of importance sampling by clusters, and how far they can be trusted. */

@@ -132,6 +132,23 @@ test('whatever fails, nothing half-written is left and an earlier corpus is inta
   assert.notEqual(fs.readFileSync(join(folder, 'corpus.json'), 'utf8'), before)
 })
 
+test('an aborted build ends with INTERRUPTED and leaves nothing', async (t) => {
+  const root = temporaryFolder(t), stop = new AbortController()
+  const endless = function* () { for (let i = 0; ; i++) { if (i === 3) stop.abort(); yield { text: letters(1 << 21) } } }
+  await assert.rejects(build(join(root, 'corpus'), [], { documents: endless(), signal: stop.signal }), failure('INTERRUPTED', /interrupted/))
+  assert.deepEqual(fs.readdirSync(root), [])
+})
+
+test('what a killed process left behind is tidied up by the next build', async (t) => {
+  const root = temporaryFolder(t), dead = 2 ** 22 + 1 // beyond the largest process number
+  fs.mkdirSync(join(root, `.corpus.${dead}.tmp`))
+  await build(join(root, `.corpus.${dead}.tmp.old`), [letters(50)])
+  fs.mkdirSync(join(root, '.corpus.1.tmp')) // process 1 is alive
+  await assert.rejects(build(join(root, 'corpus'), ['x'], { replace: true }), failure('INPUT', /smaller than one window/))
+  assert.deepEqual(fs.readdirSync(root).sort(), ['.corpus.1.tmp', 'corpus']) // the corpus that had been moved aside is back
+  openCorpus(join(root, 'corpus'))[Symbol.dispose]()
+})
+
 test('a full disk is a RESOURCE error that names the file, and leaves nothing', async (t) => {
   const root = temporaryFolder(t), { writeSync } = fs
   t.after(() => { fs.writeSync = writeSync; syncBuiltinESMExports() })

@@ -75,3 +75,10 @@ test('a corpus of another tokenizer is refused', async (t) => {
   openCorpus(folder, { tokenizer: byteEncoder.hash })[Symbol.dispose]()
   assert.throws(() => openCorpus(folder, { tokenizer: 'a'.repeat(64) }), failure('INPUT', /this corpus was built with another tokenizer/))
 })
+
+test('a corpus that was closed says so', async (t) => {
+  const corpus = openCorpus(await corpusOf(t))
+  corpus.dispose()
+  corpus.dispose()
+  assert.throws(() => corpus.readWindow(0, new Int32Array(16)), failure('DISPOSED', /was closed/))
+})

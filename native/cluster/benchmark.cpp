@@ -1,0 +1,3 @@
+#include "benchmark/kmeans.h"
+
+static const nichelm::benchmark::Register registered("kmeans", nichelm::benchmark::kmeans);
