@@ -1,5 +1,6 @@
+import { statSync } from 'node:fs'
 import { join } from 'node:path'
-import { NichelmError } from '../base/errors.js'
+import { fileError, NichelmError } from '../base/errors.js'
 import { RangeFile } from '../base/files.js'
 import { corpusHash, readManifest, RECORD_BYTES, RECORD_FIELDS, tokenBytes, WINDOWS_FILE, type Manifest } from './manifest.js'
 import { verifyFiles } from './verify.js'
@@ -12,6 +13,8 @@ export interface WindowTokens { tokens: Uint32Array; lengths: Uint32Array }
 
 /** Up to this many bytes a corpus is hashed whenever it is opened: some hundredths of a second. */
 const VERIFY_AT_OPEN = 64 * 2 ** 20
+/** Shards held open at once: a large corpus has more of them than a process may open. */
+const OPEN_SHARDS = 256
 
 export interface OpenOptions {
   /** What the corpus must have been built with: a tokenizer's hash. */
@@ -45,7 +48,10 @@ export function verifyCorpus(folder: string): void {
 export class Corpus implements Disposable {
   /** Identifies the windows and the tokenizer. */
   readonly hash: string
-  readonly #files: RangeFile[] = []
+  /** Bytes on disk, without the manifest. */
+  readonly bytes: number
+  /** The shards read last, in the order of their use. */
+  readonly #shards = new Map<number, RangeFile>()
   #disposed = false
   readonly #table: RangeFile
   #scratch = new Uint8Array(0)
@@ -53,21 +59,15 @@ export class Corpus implements Disposable {
   /** Compares the sizes of the files with the manifest; use `openCorpus`. */
   constructor(readonly folder: string, readonly manifest: Manifest) {
     this.hash = corpusHash(manifest)
-    try {
-      for (const shard of manifest.shards) this.#files.push(sized(join(folder, shard.file), shard.tokens * tokenBytes(manifest.tokenType)))
-      this.#table = sized(join(folder, WINDOWS_FILE), manifest.counts.windows * RECORD_BYTES)
-    } catch (error) {
-      for (const file of this.#files) file[Symbol.dispose]()
-      throw error
-    }
+    this.bytes = manifest.shards.reduce((sum, shard) => sum + expectSize(join(folder, shard.file), shard.tokens * tokenBytes(manifest.tokenType)), 0)
+      + expectSize(join(folder, WINDOWS_FILE), manifest.counts.windows * RECORD_BYTES)
+    this.#table = new RangeFile(join(folder, WINDOWS_FILE))
   }
 
   /** How many windows there are. */
   get windows(): number { return this.manifest.counts.windows }
   /** Most tokens in a window. */
   get context(): number { return this.manifest.context }
-  /** Bytes on disk, without the manifest. */
-  get bytes(): number { return this.#files.reduce((sum, file) => sum + file.bytes, this.#table.bytes) }
 
   expectTokenizer(hash: string): void {
     if (this.manifest.tokenizer.hash === hash) return
@@ -131,12 +131,12 @@ export class Corpus implements Disposable {
 
   #read(shard: number, offset: number, count: number, into: Int32Array | Uint32Array, at: number): void {
     const { shards, tokenType, tokenizer: { vocabularySize } } = this.manifest
-    const file = this.#files[shard]
-    if (!file || offset + count > shards[shard]!.tokens)
+    if (!(offset + count <= (shards[shard]?.tokens ?? 0)))
       throw new NichelmError('CORRUPT', `names tokens ${offset} to ${offset + count} of shard ${shard}, which do not exist`, { place: { file: join(this.folder, WINDOWS_FILE) }, fix: 'Build the corpus again.' })
     const size = tokenBytes(tokenType), bytes = count * size
     if (this.#scratch.byteLength < bytes) this.#scratch = new Uint8Array(Math.max(bytes, size * this.context))
     const raw = this.#scratch.subarray(0, bytes)
+    const file = this.#shard(shard)
     file.read(raw, offset * size)
     const ids = tokenType === 'u16' ? new Uint16Array(raw.buffer, 0, count) : new Uint32Array(raw.buffer, 0, count)
     let highest = 0
@@ -149,19 +149,32 @@ export class Corpus implements Disposable {
       throw new NichelmError('CORRUPT', `holds token ${highest}, but the vocabulary has ${vocabularySize}`, { place: { file: file.file }, fix: 'Build the corpus again.' })
   }
 
+  #shard(index: number): RangeFile {
+    const file = this.#shards.get(index) ?? new RangeFile(join(this.folder, this.manifest.shards[index]!.file))
+    this.#shards.delete(index)
+    this.#shards.set(index, file)
+    if (this.#shards.size > OPEN_SHARDS) {
+      const [oldest, unused] = this.#shards.entries().next().value!
+      unused[Symbol.dispose]()
+      this.#shards.delete(oldest)
+    }
+    return file
+  }
+
   /** Closes the files. Reading after this throws DISPOSED; doing it twice does nothing. */
   dispose(): void {
     if (this.#disposed) return
     this.#disposed = true
-    for (const file of this.#files) file[Symbol.dispose]()
+    for (const file of this.#shards.values()) file[Symbol.dispose]()
     this.#table[Symbol.dispose]()
   }
   [Symbol.dispose](): void { this.dispose() }
 }
 
-function sized(path: string, bytes: number): RangeFile {
-  const file = new RangeFile(path)
-  if (file.bytes === bytes) return file
-  file[Symbol.dispose]()
-  throw new NichelmError('CORRUPT', `has ${file.bytes} bytes, but should have ${bytes}`, { place: { file: path }, fix: 'Build the corpus again.' })
+/** The file's size. Throws CORRUPT if it is another than the manifest's. */
+function expectSize(file: string, expected: number): number {
+  let bytes: number
+  try { bytes = statSync(file).size } catch (error) { throw fileError(error, file) }
+  if (bytes !== expected) throw new NichelmError('CORRUPT', `has ${bytes} bytes, but should have ${expected}`, { place: { file }, fix: 'Build the corpus again.' })
+  return bytes
 }

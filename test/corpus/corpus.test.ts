@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { openCorpus, verifyCorpus } from '../../src/corpus/corpus.js'
@@ -81,4 +81,17 @@ test('a corpus that was closed says so', async (t) => {
   corpus.dispose()
   corpus.dispose()
   assert.throws(() => corpus.readWindow(0, new Int32Array(16)), failure('DISPOSED', /was closed/))
+})
+
+test('a corpus of more shards than are held open is read in any order', async (t) => {
+  const folder = join(temporaryFolder(t), 'corpus')
+  await build(folder, Array.from({ length: 700 }, (_, i) => letters(4 + i % 12)), { shardBytes: 2 })
+  using corpus = openCorpus(folder)
+  assert.equal(corpus.manifest.shards.length, 700)
+  const before = readdirSync('/proc/self/fd').length
+  for (let i = 0; i < 2100; i++) {
+    const window = (i * 293) % 700
+    assert.equal(corpus.gatherWindows([window]).tokens.length, 5 + window % 12)
+  }
+  assert.ok(readdirSync('/proc/self/fd').length <= before + 257)
 })
