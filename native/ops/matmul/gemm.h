@@ -26,6 +26,11 @@ template <class Kind, class T, class C> class Product {
   }
 
  private:
+  struct Range {
+    int64_t first, last;
+    int64_t size() const { return last - first; }
+  };
+
   // Places in the operands. Rows are spread evenly over their panels.
   int64_t k_first(int64_t block) const { return block * plan_.block_steps * Kind::values; }
   int64_t k_last(int64_t block) const { return least(k_, k_first(block + 1)); }
@@ -39,20 +44,36 @@ template <class Kind, class T, class C> class Product {
   uint32_t* shared_panel(int64_t block, int64_t panel, int64_t panels, int width) const { return shared_ + (block * plan_.block_steps * panels + panel * steps_of(block)) * width; }
   float* partial_tile(int64_t split, int64_t panel, int64_t row_panel) const { return partial_ + ((split * strip_panels_ + panel) * plan_.row_panels + row_panel) * kTile; }
 
-  void pack_row_panel(int64_t block, int64_t r, uint32_t* out) const { pack<Kind, kRows>(a_, row_of(r), rows_of(r), k_first(block), k_last(block), out); }
-  void pack_column_panel(int64_t block, int64_t c, uint32_t* out) const { pack<Kind, kColumns>(b_, column_of(c), columns_of(c), k_first(block), k_last(block), out); }
+  void pack_rows(int64_t block, Range rows, uint32_t* out) const {
+    pack_panels<kRows>(a_, block, rows, out, [&](int64_t r, int64_t& first, int64_t& count) { first = row_of(r), count = rows_of(r); });
+  }
+  void pack_columns(int64_t block, Range columns, uint32_t* out) const {
+    pack_panels<kColumns>(b_, block, columns, out, [&](int64_t c, int64_t& first, int64_t& count) { first = column_of(c), count = columns_of(c); });
+  }
+  // Where k lies across rows of memory, a few rows at a time for all the panels: whole lines are read, and their pages looked up, once.
+  template <int Width, class Place> void pack_panels(const Operand<T>& x, int64_t block, Range panels, uint32_t* out, const Place& place) const {
+    const int64_t steps = steps_of(block), at_once = x.k_contiguous ? steps : 8;
+    for (int64_t p = 0; p < steps; p += at_once)
+      for (int64_t i = panels.first; i < panels.last; ++i) {
+        int64_t first, count;
+        place(i, first, count);
+        pack<Kind, Width>(x, first, count, k_first(block) + p * Kind::values, least(k_last(block), k_first(block) + (p + at_once) * Kind::values),
+                          out + ((i - panels.first) * steps + p) * Width);
+      }
+  }
 
   void pack_a() {
-    pack_shared(plan_.row_panels, kRows, [&](int64_t block, int64_t r, uint32_t* out) { pack_row_panel(block, r, out); });
+    pack_shared(plan_.row_panels, kRows, [&](int64_t block, Range rows, uint32_t* out) { pack_rows(block, rows, out); });
   }
   void pack_strip_of_b() {
-    pack_shared(strip_panels_, kColumns, [&](int64_t block, int64_t c, uint32_t* out) { pack_column_panel(block, c, out); });
+    pack_shared(strip_panels_, kColumns, [&](int64_t block, Range columns, uint32_t* out) { pack_columns(block, columns, out); });
   }
-  template <class Pack> void pack_shared(int64_t panels, int width, const Pack& pack_panel) {
+  template <class Pack> void pack_shared(int64_t panels, int width, const Pack& pack_range) {
     shared_ = static_cast<uint32_t*>(device_.shared_scratch((plan_.steps * panels * width + kLanes) * 4, 2));
-    const int64_t all = plan_.blocks * panels, per_task = plan_.small ? all : most(1, kPackingWords / (most(1, plan_.block_steps) * width));
-    device_.each(divide_up(all, per_task), [&](int64_t task, int) {
-      for (int64_t i = task * per_task; i < least(all, (task + 1) * per_task); ++i) pack_panel(i / panels, i % panels, shared_panel(i / panels, i % panels, panels, width));
+    const int64_t per_task = plan_.small ? panels : most(1, kPackingWords / (most(1, plan_.block_steps) * width)), tasks = divide_up(panels, per_task);
+    device_.each(plan_.blocks * tasks, [&](int64_t task, int) {
+      const int64_t block = task / tasks, first = task % tasks * per_task;
+      pack_range(block, {first, least(panels, first + per_task)}, shared_panel(block, first, panels, width));
     });
   }
 
@@ -68,8 +89,6 @@ template <class Kind, class T, class C> class Product {
     });
   }
 
-  struct Range { int64_t first, last; int64_t size() const { return last - first; } };
-
   // One split of the tiles of some row panels and column panels.
   void multiply_block(int thread, int64_t split, Range rows, Range columns) {
     const int64_t per_split = divide_up(plan_.blocks, plan_.splits), block_first = split * per_split, block_last = least(plan_.blocks, block_first + per_split);
@@ -82,10 +101,9 @@ template <class Kind, class T, class C> class Product {
     for (int64_t block = block_first; block < block_last; ++block) {
       const int64_t steps = steps_of(block);
       const bool done = plan_.splits == 1 && block + 1 == block_last;
-      if (!plan_.share_a)
-        for (int64_t r = rows.first; r < rows.last; ++r) pack_row_panel(block, r, own + (r - rows.first) * steps * kRows);
+      if (!plan_.share_a) pack_rows(block, rows, own);
       for (int64_t c = columns.first; c < columns.last; ++c) {
-        if (plan_.share_a) pack_column_panel(block, c, own);
+        if (plan_.share_a) pack_columns(block, {c, c + 1}, own);
         const uint32_t* b = plan_.share_a ? own : shared_panel(block, c, strip_panels_, kColumns);
         const int64_t column_count = columns_of(c);
         for (int64_t r = rows.first; r < rows.last; ++r) {

@@ -40,9 +40,14 @@ template <int N> NICHELM_INLINE void across(PairBf16, const Bf16* row, const Bf1
 }
 #endif
 
-template <int... I> NICHELM_INLINE Words zip_low(Words x, Words y, std::integer_sequence<int, I...>) { return __builtin_shufflevector(x, y, (I / 2 + I % 2 * kLanes)...); }
+#ifdef __clang__
+#define NICHELM_MATMUL_SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#else
+#define NICHELM_MATMUL_SHUFFLE(x, y, ...) __builtin_shuffle(x, y, Words{__VA_ARGS__})
+#endif
+template <int... I> NICHELM_INLINE Words zip_low(Words x, Words y, std::integer_sequence<int, I...>) { return NICHELM_MATMUL_SHUFFLE(x, y, (I / 2 + I % 2 * kLanes)...); }
 template <int... I> NICHELM_INLINE Words zip_high(Words x, Words y, std::integer_sequence<int, I...>) {
-  return __builtin_shufflevector(x, y, (kLanes / 2 + I / 2 + I % 2 * kLanes)...);
+  return NICHELM_MATMUL_SHUFFLE(x, y, (kLanes / 2 + I / 2 + I % 2 * kLanes)...);
 }
 
 // Each round moves the top bit of the row number to the bottom of the column number, and the other way round.

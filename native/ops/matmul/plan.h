@@ -12,7 +12,7 @@ constexpr int64_t kBlockBytes = 256 << 10;            // of a, packed by a task:
 constexpr int64_t kSharedBlockBytes = 1 << 20;        // of a shared a in one block of k: it is walked through for every panel of b
 constexpr int64_t kPackedBytes = int64_t{32} << 20;   // of the shared operand at a time
 constexpr int64_t kPartialBytes = int64_t{32} << 20;  // of the sums of splits
-constexpr int64_t kPackingWords = 16384;              // that one task packs
+constexpr int64_t kPackingWords = 32768;              // that one task packs
 constexpr int64_t kSmall = 1 << 18;                   // multiplications that one thread does before another has woken up
 
 NICHELM_INLINE int64_t divide_up(int64_t x, int64_t y) { return (x + y - 1) / y; }
