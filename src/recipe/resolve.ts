@@ -2,9 +2,9 @@ import { existsSync, statfsSync, statSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { closest } from 'fastest-levenshtein'
-import { glob, isDynamicPattern } from 'tinyglobby'
 import { NichelmError } from '../base/errors.js'
 import { modelConfig, type ModelConfig } from '../model/config.js'
+import { findSources } from '../text/index.js'
 import type { Locate, ReadRecipe } from './read.js'
 import type { Method, RecipeFile } from './schema.js'
 
@@ -66,21 +66,12 @@ export async function resolveRecipe({ settings, place }: ReadRecipe, file: strin
 const config = (what: string, place: Locate, path: string[], fix?: string) => new NichelmError('CONFIG', what, { place: place(path), ...(fix ? { fix } : {}) })
 
 async function expand(root: string, patterns: string[], path: string[], place: Locate): Promise<string[]> {
-  const files: string[] = []
-  for (const pattern of patterns) {
-    const whole = resolve(root, pattern)
-    const found = isDynamicPattern(pattern) ? await glob(pattern, { cwd: root, absolute: true, onlyFiles: true })
-      : !existsSync(whole) ? []
-      : statSync(whole).isDirectory() ? await glob('**/*', { cwd: whole, absolute: true, onlyFiles: true })
-      : [whole]
-    if (found.length === 0) {
-      throw new NichelmError('INPUT', isDynamicPattern(pattern) ? `no file matches ${whole}` : existsSync(whole) ? `${whole} is an empty folder` : `${whole} does not exist`, {
-        place: place(path), fix: 'Paths of data start at data.root, which itself starts at the recipe.',
-      })
-    }
-    files.push(...found.sort())
+  try {
+    return (await findSources(patterns.map(pattern => resolve(root, pattern)))).map(source => source.file)
+  } catch (error) {
+    if (!(error instanceof NichelmError)) throw error
+    throw new NichelmError(error.code, error.message, { place: place(path), fix: error.fix ?? 'Paths of data start at data.root, which itself starts at the recipe.', cause: error })
   }
-  return [...new Set(files)]
 }
 
 function chosen(settings: RecipeFile, place: Locate): string[] {

@@ -1,12 +1,13 @@
 import { join } from 'node:path'
 import { writeJson } from '../base/files.js'
+import { duration } from '../train/index.js'
 import { Fingerprints } from './fingerprint.js'
 import { Lock } from './lock.js'
 import { buildPipeline } from './pipeline.js'
 import { readRecipe } from './read.js'
 import { resolveRecipe, type Recipe } from './resolve.js'
 import { runStages, type Stage, type StageOutcome } from './stage.js'
-import type { ReportResult, Steps } from './steps.js'
+import type { RecipeReport, Steps } from './steps.js'
 
 export interface RecipeOptions {
   /** `KEY=VALUE` settings that replace those of the recipe. */
@@ -15,7 +16,7 @@ export interface RecipeOptions {
   output?: string
 }
 
-export interface RecipeRun { recipe: Recipe; outcomes: StageOutcome[]; report: ReportResult }
+export interface RecipeRun { recipe: Recipe; outcomes: StageOutcome[]; report: RecipeReport }
 
 /** Reads and checks a recipe. Throws CONFIG, INPUT or RESOURCE with the place. */
 export async function loadRecipe(file: string, { overrides = [], output }: RecipeOptions = {}): Promise<Recipe> {
@@ -44,14 +45,4 @@ export async function runRecipe(recipe: Recipe, steps: Steps, options: { signal:
     onEnd: ({ name, cached, seconds }) => log(`${name.padEnd(width)}  ${cached ? 'cached' : duration(seconds)}`),
   })
   return { recipe, outcomes, report: report.result }
-}
-
-/** A time as people read it: 0.4 s, 12 s, 3 min 05 s, 2 h 10 min, 3 d 04 h. */
-export function duration(seconds: number): string {
-  if (seconds < 10) return `${seconds.toFixed(1)} s`
-  const whole = Math.round(seconds), two = (value: number) => String(value).padStart(2, '0')
-  if (whole < 60) return `${whole} s`
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`
-  if (whole < 48 * 3600) return `${Math.floor(whole / 3600)} h ${two(Math.floor(whole % 3600 / 60))} min`
-  return `${Math.floor(whole / 86400)} d ${two(Math.floor(whole % 86400 / 3600))} h`
 }

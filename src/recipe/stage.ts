@@ -11,6 +11,9 @@ export interface StageCost { parameters?: number; tokens?: number; flops?: numbe
 export interface StageContext {
   /** The stage's own folder; what it writes there is kept. */
   folder: string
+  /** Name and hash of the stage: with the hash, all that its outcome depends on. */
+  name: string
+  hash: string
   signal: AbortSignal
   /** One line for the user. */
   log(line: string): void
@@ -102,7 +105,7 @@ async function runStage(stage: Stage, { signal, log }: RunOptions): Promise<void
   } catch (error) { throw fileError(error, stage.folder, 'write') }
   writeJson(partial, { name: stage.name, hash: stage.hash, resumes, began })
   try {
-    const result = await stage.definition.run({ folder: stage.folder, signal, log })
+    const result = await stage.definition.run({ folder: stage.folder, name: stage.name, hash: stage.hash, signal, log })
     const { name, version, settings } = stage.definition
     writeJson(join(stage.folder, 'stage.json'), {
       name, hash: stage.hash, version, settings, needs: Object.fromEntries(stage.needs.map(need => [need.name, need.hash])),

@@ -9,7 +9,7 @@ import { buildPipeline } from '../../src/recipe/pipeline.js'
 import { readRecipe } from '../../src/recipe/read.js'
 import { resolveRecipe, type Recipe } from '../../src/recipe/resolve.js'
 import { runStages } from '../../src/recipe/stage.js'
-import type { Steps } from '../../src/recipe/steps.js'
+import type { RunResult, Steps } from '../../src/recipe/steps.js'
 
 const RECIPE = `name: small
 data:
@@ -38,17 +38,17 @@ const resolved = (folder: string, overrides: string[] = []): Promise<Recipe> => 
 }
 
 /** Steps that write nothing. */
-const training = { parameters: 1, steps: 1, tokens: 1, flops: 1, seconds: 1, loss: 1 }
+const RUN: RunResult = { steps: 1, kept: 1, loss: 1, parameters: 1, tokens: 1, flops: 1, deviceHours: 1, device: 'none' }
 const STEPS: Steps = {
   tokenizer: async () => ({ vocabulary: 300, hash: '' }),
   corpus: async () => ({ documents: 1, windows: 1, tokens: 1, textBytes: 1 }),
-  clusters: async () => ({ clusters: 1, sample: 1 }),
-  assign: async () => ({ counts: [1], windows: 1, entropy: 0, topCluster: 0, topFraction: 1, emptyClusters: 0 }),
-  weights: async () => ({ weights: [1], target: [1], effectiveSampleSize: 1, divergence: 0, mostRepeated: 1, movedMass: 0, warnings: [] }),
-  pretrain: async () => training,
-  finetune: async () => ({ ...training, bestStep: 1, bestLoss: 1 }),
-  evaluate: async () => ({ tokens: 1, loss: 1, perplexity: Math.E, bitsPerByte: 1 }),
-  report: async () => ({ rows: [] }),
+  clusters: async () => ({ clusters: 1, dimensions: 1, sample: 1, iterations: 1 }),
+  assign: async () => ({ counts: [1], windows: 1, entropy: 0, topCluster: 0, topFraction: 1 }),
+  weights: async () => ({ target: [1], effectiveSampleSize: 1, divergence: 0, genericEntropy: 0, specializationEntropy: 0, topFraction: 1, mostRepeated: 1, movedMass: 0, warnings: [] }),
+  pretrain: async () => RUN,
+  finetune: async () => RUN,
+  evaluate: async () => ({ nll: 1, perplexity: Math.E, bitsPerByte: 1, targets: 1 }),
+  report: async () => ({ table: '', results: [] }),
 }
 
 /** Names of the stages that a run had to make. */
@@ -64,8 +64,8 @@ test('every stage once, each after what it needs', async t => {
   const { stages } = await buildPipeline(recipe, STEPS, new Fingerprints(join(folder, 'files.json')))
   const names = stages.map(stage => stage.name)
   assert.deepEqual(names.filter(name => /^(pretrain|weights|clusters|finetune)/.test(name)), [
-    'clusters', 'pretrain-slm', 'finetune-slm-law', 'weights-law', 'pretrain-slm-is-law', 'finetune-slm-is-law',
-    'finetune-slm-medicine', 'weights-medicine', 'pretrain-slm-is-medicine', 'finetune-slm-is-medicine'])
+    'clusters', 'weights-law', 'weights-medicine', 'pretrain-slm', 'finetune-slm-law', 'pretrain-slm-is-law', 'finetune-slm-is-law',
+    'finetune-slm-medicine', 'pretrain-slm-is-medicine', 'finetune-slm-is-medicine'])
   for (const [at, stage] of stages.entries()) for (const need of stage.needs) assert(stages.indexOf(need) < at, `${stage.name} before ${need.name}`)
   assert.equal(names.at(-1), 'report')
   assert.equal(new Set(names).size, names.length)
@@ -111,7 +111,7 @@ test('settings that contradict each other are told with line and field', async t
     [['data.generic.heldout=generic/a.txt'], 'data.generic.heldout', /trained on/],
     [['data.domains.law.heldout=law.txt'], 'data.domains.law.heldout', /trained on/],
     [['data.domains.law.train=nothing/*.txt'], 'data.domains.law.train', /no file matches/],
-    [['data.domains.law.train=nothing.txt'], 'data.domains.law.train', /does not exist/],
+    [['data.domains.law.train=nothing.txt'], 'data.domains.law.train', /no such file/],
     [['data.root=/nowhere/at/all'], 'data.root', /does not exist/],
     [['tokenizer.file=none.json'], 'tokenizer.file', /does not exist/],
     [['tokenizer.file=recipe.yaml', 'tokenizer.vocabulary=300'], 'tokenizer.vocabulary', /not trained/],

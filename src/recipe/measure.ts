@@ -1,0 +1,37 @@
+import type { Device } from '../../bindings/index.js'
+import { philox } from '../base/random.js'
+import { ModelSession, type HostRows, type ModelConfig, type Precision } from '../model/index.js'
+
+export interface StepMeasurement {
+  /** Median of the steps. */
+  secondsPerStep: number
+  tokensPerStep: number
+  flopsPerStep: number
+  memoryBytes: number
+}
+
+export interface MeasureOptions { device: Device; config: ModelConfig; precision: Precision; rows: number; length: number; steps: number; signal?: AbortSignal }
+
+/** Times whole training steps (forward, backward, clipping, AdamW) on random full rows; one step more comes first and is not counted. */
+export async function measureStep({ device, config, precision, rows, length, steps, signal }: MeasureOptions): Promise<StepMeasurement> {
+  using session = new ModelSession(device, { config, precision, rows, length, training: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, clip: 1 } })
+  await session.initialize(1)
+  const batch = randomRows(rows, length, config.vocabulary), seconds: number[] = []
+  for (let step = 1; step <= steps + 1; step++) {
+    signal?.throwIfAborted()
+    const began = performance.now()
+    await session.accumulate([batch])
+    await session.update(step, 1e-4)
+    if (step > 1) seconds.push((performance.now() - began) / 1000)
+  }
+  seconds.sort((a, b) => a - b)
+  return { secondsPerStep: seconds[Math.floor(seconds.length / 2)]!, tokensPerStep: rows * length, flopsPerStep: session.flops, memoryBytes: session.memory.total }
+}
+
+/** Full rows of one document each. */
+export function randomRows(rows: number, length: number, vocabulary: number): HostRows {
+  const tokens = Int32Array.from({ length: rows * length }, (_, i) => philox(1, i, 0)[0] % vocabulary)
+  const weights = new Float32Array(rows * length).fill(1)
+  for (let row = 1; row <= rows; row++) weights[row * length - 1] = 0
+  return { rows, length, tokens, targets: Int32Array.from(tokens, (_, i) => tokens[i + 1] ?? 0), weights, starts: new Int32Array(rows * length) }
+}
