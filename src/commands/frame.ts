@@ -5,7 +5,9 @@ import { EXIT_CODES, NichelmError } from '../base/errors.js'
 /** Aborted by SIGINT or SIGTERM: what runs saves and throws INTERRUPTED. */
 export const interruption = new AbortController()
 
-export type OptionTable = Record<string, Options>
+/** As yargs has them; a number is whole and at least `minimum` (0 if absent), unless `fraction` allows parts. */
+export interface Option extends Options { minimum?: number; fraction?: boolean }
+export type OptionTable = Record<string, Option>
 
 export interface CommandDefinition<Table extends OptionTable> {
   /** As yargs reads it: verb, positional arguments. */
@@ -28,9 +30,26 @@ export function define<const Table extends OptionTable>(definition: CommandDefin
       for (const [name, { describe }] of Object.entries(definition.positionals ?? {})) argv.positional(name, { type: 'string', demandOption: true, describe })
       argv.options(definition.options)
       for (const [line, does] of definition.examples) argv.example(`$0 ${line}`, does)
-      return argv.demandCommand(0, 0).strict()
+      return argv.epilogue(EPILOGUE).demandCommand(0, 0).strict()
     },
-    handler: args => definition.run(args as InferredOptionTypes<Table> & Record<string, unknown>),
+    handler: args => {
+      checkOptions(definition.options, args)
+      return definition.run(args as InferredOptionTypes<Table> & Record<string, unknown>)
+    },
+  }
+}
+
+function checkOptions(options: OptionTable, args: Record<string, unknown>): void {
+  const wrong = (what: string): never => { throw new NichelmError('USAGE', what, { fix: 'See --help.' }) }
+  for (const [name, { type, array, minimum = 0, fraction = false }] of Object.entries(options)) {
+    const value = args[name]
+    if (value === undefined) continue
+    if (Array.isArray(value) && !array) wrong(`--${name}: was given more than once`)
+    if (type === 'string' && (value === '' || Array.isArray(value) && value.includes(''))) wrong(`--${name}: has no value`)
+    if (type !== 'number') continue
+    if (typeof value !== 'number' || !Number.isFinite(value)) wrong(`--${name}: must be a number`)
+    if (!fraction && !Number.isInteger(value)) wrong(`--${name} ${value}: must be a whole number`)
+    if (Number(value) < minimum) wrong(`--${name} ${value}: must be at least ${minimum}`)
   }
 }
 
@@ -40,7 +59,7 @@ export const group = (name: string, describe: string, commands: readonly Command
   describe,
   builder: (argv: Argv) => {
     for (const command of commands) argv.command(command)
-    return argv.strict().demandCommand(1, 1, `${name}: which one? ${verbs(commands).join(', ')}`)
+    return argv.epilogue(EPILOGUE).strict().demandCommand(1, 1, `${name}: which one? ${verbs(commands).join(', ')}`)
   },
   handler: () => {},
 })
@@ -51,14 +70,20 @@ export const verbs = (commands: readonly CommandModule[]): string[] =>
 export const jsonOption = { json: { type: 'boolean', default: false, describe: 'Print results as JSON; progress goes to standard error' } } as const satisfies OptionTable
 
 export const deviceOptions = {
-  device: { type: 'string', choices: ['cpu'], default: 'cpu', describe: 'Device to compute on' },
+  device: { type: 'string', choices: ['cpu'] as const, default: 'cpu', describe: 'Device to compute on' },
   threads: { type: 'number', default: 0, describe: 'Threads; 0: all cores' },
-  precision: { type: 'string', choices: ['f32', 'bf16'], default: 'bf16', describe: 'Precision of the computation' },
+  precision: { type: 'string', choices: ['f32', 'bf16'] as const, default: 'bf16' as 'f32' | 'bf16', describe: 'Precision of the computation' },
 } as const satisfies OptionTable
 
-/** Prints a result: as JSON on one line, or as text. */
+/** Prints a result: as JSON on one line, its keys in snake_case, or as text. */
 export function print(json: boolean, result: unknown, text: () => string): void {
-  process.stdout.write(json ? `${JSON.stringify(result)}\n` : `${text().trimEnd()}\n`)
+  process.stdout.write(json ? `${JSON.stringify(snakeCase(result))}\n` : `${text().trimEnd()}\n`)
+}
+
+function snakeCase(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(snakeCase)
+  if (value === null || typeof value !== 'object') return value
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`), snakeCase(item)]))
 }
 
 /** One line of progress, on standard error. */
@@ -69,11 +94,11 @@ export const progress = (line: string): void => { process.stderr.write(`${line}\
  * `args`: the command line; `known`: what could have stood there.
  */
 export function usageError(message: string, args: readonly string[], known: { options: readonly string[]; commands: readonly string[] }): NichelmError {
-  const unknown = /^Unknown (?:argument|command)s?: (.+)$/.exec(message)?.[1]
-  if (unknown === undefined) return new NichelmError('USAGE', lower(message), { fix: 'See --help.' })
-  const names = unknown.split(', ')
-  const option = args.map(arg => arg.split('=')[0]!).find(arg => arg.startsWith('-') && names.includes(arg.replace(/^-+/, '')))
-  const name = option ?? names[0]!, among = option ? known.options : known.commands
+  // An option that is misspelt is told first: it is often why another one is missing.
+  const option = args.map(arg => arg.split('=')[0]!).find(arg => arg.startsWith('--') && !known.options.includes(arg.replace(/^--no-/, '--')) && !known.options.includes(arg))
+  const word = /^Unknown (?:argument|command)s?: (.+)$/.exec(message)?.[1]?.split(', ')[0]
+  const name = option ?? word, among = option ? known.options : known.commands
+  if (name === undefined) return new NichelmError('USAGE', lower(message), { fix: 'See --help.' })
   const near = among.length > 0 ? closest(name, [...among]) : undefined
   const kind = option ? 'an option' : known.commands.length > 0 ? 'a command' : 'an argument'
   const list = among.length > 0 ? `Known here: ${among.join(', ')}.` : 'See --help.'

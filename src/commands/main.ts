@@ -7,9 +7,19 @@ import yargs from 'yargs'
 import { hideBin } from 'yargs/helpers'
 import { EXIT_CODES, NichelmError } from '../base/errors.js'
 import { EPILOGUE, interruption, usageError } from './frame.js'
+import { bench } from './bench.js'
+import { cluster } from './cluster.js'
+import { corpus } from './corpus.js'
 import { doctor } from './doctor.js'
+import { evaluate } from './evaluate.js'
+import { finetune } from './finetune.js'
+import { params } from './params.js'
+import { run } from './run.js'
+import { tokenizer } from './tokenizer.js'
+import { train } from './train.js'
+import { weights } from './weights.js'
 
-const COMMANDS: readonly CommandModule[] = [doctor]
+const COMMANDS: readonly CommandModule[] = [run, tokenizer, corpus, cluster, weights, train, finetune, evaluate, params, bench, doctor]
 
 function version(): string {
   let folder = dirname(fileURLToPath(import.meta.url))
@@ -39,7 +49,7 @@ async function main(args: string[]): Promise<number> {
   const parser = yargs(args)
     .scriptName('nichelm')
     .usage('$0 COMMAND: the best small language model for one domain, from a large generic text set and a little domain text')
-    .parserConfiguration({ 'duplicate-arguments-array': false, 'camel-case-expansion': true, 'boolean-negation': true })
+    .parserConfiguration({ 'camel-case-expansion': true, 'boolean-negation': true })
     .version(version())
     .help()
     .option('stack', { type: 'boolean', default: false, describe: 'Print where an error came from', global: true })

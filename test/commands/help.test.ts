@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import test from 'node:test'
+import { nichelm } from './commandLine.js'
+
+const COMMANDS = [
+  'run', 'tokenizer train', 'corpus build', 'corpus info', 'cluster fit', 'cluster assign', 'weights', 'train', 'finetune', 'evaluate', 'params',
+  'bench train', 'bench matmul', 'bench attention', 'bench tokenizer', 'bench kmeans', 'doctor',
+]
+
+for (const command of COMMANDS) {
+  test(`${command} --help has an example of itself, --json and the exit codes`, async () => {
+    const { code, out, err } = await nichelm([...command.split(' '), '--help'])
+    assert.equal(code, 0, err)
+    assert.match(out, new RegExp(`Examples:\\s+nichelm ${command}`))
+    assert.match(out, /--json/)
+    assert.match(out, /Exit codes: 0 done/)
+  })
+}
+
+test('--help lists every command', async () => {
+  const { code, out } = await nichelm(['--help'])
+  assert.equal(code, 0)
+  for (const command of COMMANDS) assert(out.includes(`nichelm ${command.split(' ')[0]}`), command)
+})
+
+test('--version', async () => {
+  const { code, out } = await nichelm(['--version'])
+  assert.equal(code, 0)
+  assert.match(out, /^\d+\.\d+\.\d+/)
+})
+
+const WRONG: [string[], RegExp][] = [
+  [[], /which command/],
+  [['rnu'], /rnu is not a command here\nDid you mean run\?/],
+  [['tokenizer'], /which one\? train/],
+  [['tokenizer', 'trian'], /Did you mean train\?/],
+  [['params', '--modle', 'slm'], /--modle is not an option here\nDid you mean --model\?/],
+  [['params'], /model/],
+  [['params', '--model', 'smm'], /Did you mean slm\?/],
+  [['params', '--model', 'slm', '--vocab', 'many'], /--vocab: must be a number/],
+  [['params', '--model', 'slm', '--vocab', '2.5'], /--vocab 2.5: must be a whole number/],
+  [['params', '--model', 'slm', '--batch', '0'], /--batch 0: must be at least 1/],
+  [['params', '--model', 'slm', '--model', 'llm'], /--model: was given more than once/],
+  [['params', '--model', 'slm', '--heads', '3'], /heads/],
+  [['params', '--model', 'slm', '--precision', 'f16'], /f32.*bf16/],
+  [['evaluate', '--model', 'x', '--logits', 'y'], /tokens/],
+  [['evaluate', '--model', 'x', '--corpus', 'y', '--tokens', 'z'], /corpus|tokens/],
+  [['run'], /not enough/],
+  [['run', 'a.yaml', 'b.yaml'], /b\.yaml|non-option/],
+]
+for (const [args, expected] of WRONG) {
+  test(`nichelm ${args.join(' ')} is a wrong command line`, async () => {
+    const { code, out, err } = await nichelm(args)
+    assert.equal(code, 2, err)
+    assert.equal(out, '')
+    assert.match(err, /^error: /)
+    assert.match(err, expected)
+    assert(!/\n {4}at /.test(err), 'a stack trace')
+  })
+}
+
+test('a missing recipe is an input error; --stack tells where it came from', async () => {
+  const plain = await nichelm(['run', '/nowhere/recipe.yaml'])
+  assert.equal(plain.code, 3)
+  assert.match(plain.err, /^error: \/nowhere\/recipe\.yaml: no such file/)
+  assert(!/\n {4}at /.test(plain.err))
+  assert.match((await nichelm(['run', '/nowhere/recipe.yaml', '--stack'])).err, /\n {4}at /)
+})
+
+test('a reader that goes away is no error', async () => {
+  const main = fileURLToPath(new URL('../../src/commands/main.js', import.meta.url))
+  const child = spawn('sh', ['-c', `"${process.execPath}" "${main}" --help | true`], { stdio: ['ignore', 'ignore', 'pipe'] })
+  let err = ''
+  child.stderr.on('data', (part: Buffer) => { err += part })
+  await new Promise(done => child.on('close', done))
+  assert.equal(err, '')
+})
+
+test('params as JSON', async () => {
+  const { code, out, err } = await nichelm(['params', '--model', 'slm', '--vocab', '32000', '--json'])
+  assert.equal(code, 0, err)
+  const found = JSON.parse(out) as Record<string, number>
+  // 7 layers of 12 width^2 + biases and norms; token and position tables.
+  const width = 1024, layer = 12 * width * width + 13 * width
+  assert.equal(found['parameters'], 7 * layer + 2 * width + (32000 + 1024) * width)
+  assert(found['training_memory_bytes']! > 16 * found['parameters']!)
+})
+
+test('doctor says what it found', async () => {
+  const { code, out } = await nichelm(['doctor', '--json'])
+  assert.equal(code, 0, out)
+  const { ok, findings } = JSON.parse(out) as { ok: boolean; findings: { what: string; ok: boolean }[] }
+  assert.equal(ok, true)
+  assert(findings.some(finding => finding.what === 'native addon' && finding.ok))
+})
