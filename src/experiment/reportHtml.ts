@@ -68,8 +68,10 @@ function resultsTable(results: readonly ReportResult[]): string {
   const bodies = groups.map(({ domain, rows }) => `<tbody>${rows.map((row, i) => `<tr>${columns.map(column =>
     column.title === 'domain' ? (i === 0 ? cell('td', '', escapeHtml(domain), ` rowspan="${rows.length}"`) : '')
       : cell('td', [column.value ? 'number' : '', best(column, rows).has(row) ? 'best' : ''].filter(Boolean).join(' '), escapeHtml(column.text(row)))).join('')}</tr>`).join('')}</tbody>`)
-  const shared = results.some(({ pretraining }) => pretraining?.shared) ? '<p class="soft">Costs are those of pretraining and fine-tuning together; a pretraining that serves several domains is counted in full for each.</p>' : ''
-  return `<div class="scroll"><table><thead><tr>${top}</tr><tr>${head}</tr></thead>${bodies.join('')}</table></div>${shared}`
+  const costs = 'Costs are those of pretraining and fine-tuning together'
+  const shared = groups.length > 1 && results.some(({ pretraining }) => pretraining?.shared)
+  const note = `<p class="soft">${costs}${shared ? '; a pretraining that serves several domains is counted in full for each' : ''}.</p>`
+  return `<div class="scroll"><table><thead><tr>${top}</tr><tr>${head}</tr></thead>${bodies.join('')}</table></div>${note}`
 }
 
 async function losses(runs: readonly ReportRun[], methods: readonly string[]): Promise<string> {
