@@ -6,6 +6,7 @@ import type { CommandModule } from 'yargs'
 import yargs from 'yargs'
 import { hideBin } from 'yargs/helpers'
 import { EXIT_CODES, NichelmError } from '../base/errors.js'
+import { interrupted } from '../recipe/stage.js'
 import { EPILOGUE, interruption, usageError } from './frame.js'
 import { bench } from './bench.js'
 import { cluster } from './cluster.js'
@@ -28,7 +29,7 @@ function version(): string {
 }
 
 function report(error: unknown, stack: boolean): number {
-  const told = error instanceof NichelmError ? error : new NichelmError('INTERNAL', error instanceof Error ? error.message : String(error), { fix: 'This is a defect of nichelm. Run again with --stack and report it.', cause: error })
+  const told = error instanceof NichelmError ? error : interruption.signal.aborted ? interrupted() : new NichelmError('INTERNAL', error instanceof Error ? error.message : String(error), { fix: 'This is a defect of nichelm. Run again with --stack and report it.', cause: error })
   process.stderr.write(`error: ${told.message}\n`)
   if (told.fix) process.stderr.write(`${told.fix}\n`)
   if (stack) for (let at: unknown = told; at instanceof Error; at = at.cause) process.stderr.write(`${at.stack}\n`)

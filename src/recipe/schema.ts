@@ -29,7 +29,7 @@ const optimizer = {
   weightDecay: z.number().min(0).default(0.01).describe('AdamW weight decay'),
   betas: z.tuple([share(), share()]).default([0.9, 0.95]).describe('AdamW decay rates of the two moments'),
   epsilon: positive().default(1e-8).describe('AdamW epsilon'),
-  clip: positive().default(5).describe('greatest norm of the whole gradient'),
+  clip: z.number().min(0).default(5).describe('greatest norm of the whole gradient; 0: no clipping'),
 }
 
 const generic = z.strictObject({
@@ -47,30 +47,30 @@ const domain = z.strictObject({
 
 const model = z.strictObject({
   preset: z.enum(Object.keys(PRESETS) as [Preset, ...Preset[]]).default('nano').describe('the choices that the other keys change'),
-  layers: count().optional(),
+  layers: count().optional().describe('of the transformer'),
   width: count().optional().describe('length of a token\'s vector'),
-  heads: count().optional(),
+  heads: count().optional().describe('attention heads; they divide the width'),
   keyValueHeads: count().optional().describe('fewer than heads: grouped-query attention'),
   mlp: count().optional().describe('width inside the MLP; default: 4 times the width'),
   context: count(2).optional().describe('the longest row, in tokens'),
-  norm: z.enum(['layer', 'rms']).optional(),
-  normEpsilon: positive().optional(),
-  positions: z.enum(['learned', 'rotary']).optional(),
+  norm: z.enum(['layer', 'rms']).optional().describe('layer norm (GPT-2) or RMS norm (Llama)'),
+  normEpsilon: positive().optional().describe('added to the variance'),
+  positions: z.enum(['learned', 'rotary']).optional().describe('learned (GPT-2) or rotary (Llama)'),
   theta: positive().optional().describe('base of rotary positions'),
-  activation: z.enum(['gelu', 'swiglu']).optional(),
-  biases: z.boolean().optional(),
+  activation: z.enum(['gelu', 'swiglu']).optional().describe('GELU (GPT-2) or SwiGLU (Llama)'),
+  biases: z.boolean().optional().describe('of the linear layers'),
   tied: z.boolean().optional().describe('the output projection is the token embedding'),
 })
 
 /** What a recipe says, with the defaults. Units: tokens, steps, rows (one context of tokens each). */
 export const RecipeSchema = z.strictObject({
   name: name().describe('name of the run'),
-  seed: count(0).default(1),
+  seed: count(0).default(1).describe('of everything that is drawn'),
   output: z.string().min(1).optional().describe('output folder; default: runs/NAME beside the recipe'),
   device: z.strictObject({
-    kind: z.enum(['cpu']).default('cpu'),
+    kind: z.enum(['cpu']).default('cpu').describe('what computes'),
     threads: count(0).default(0).describe('0: all cores'),
-    precision: z.enum(['f32', 'bf16']).default('bf16'),
+    precision: z.enum(['f32', 'bf16']).default('bf16').describe('bf16: parameters and optimizer in f32, products in bf16 with f32 sums'),
   }).prefault({}),
   data: z.strictObject({
     root: z.string().min(1).default('.').describe('where the paths below start; itself relative to the recipe'),
@@ -89,14 +89,14 @@ export const RecipeSchema = z.strictObject({
   }).prefault({}),
   model: z.preprocess(value => typeof value === 'string' ? { preset: value } : value, model.prefault({})),
   clusters: z.strictObject({
-    embedder: z.enum(['lsi']).default('lsi'),
-    dimensions: count(2).default(128),
+    embedder: z.enum(['lsi']).default('lsi').describe('latent semantic indexing: tf-idf and SVD; needs no model'),
+    dimensions: count(2).default(128).describe('of a window\'s vector'),
     count: count(2).default(64).describe('number of clusters'),
     sample: count().default(20000).describe('windows that the embedder and k-means are fitted on'),
   }).prefault({}),
   pretrain: z.strictObject({
-    tokens: count().optional().describe('tokens to train on; or say steps'),
-    steps: count().optional(),
+    tokens: count().optional().describe('tokens to train on, whole steps of them; or say steps'),
+    steps: count().optional().describe('optimizer steps; or say tokens'),
     batch: count().default(32).describe('rows a step'),
     accumulate: count().default(1).describe('parts that a step\'s rows are computed in, one after the other; less memory, same result'),
     rate: positive().default(1e-3).describe('peak learning rate'),
@@ -121,11 +121,10 @@ export const RecipeSchema = z.strictObject({
     patience: count().default(3).describe('stop after so many evaluations without a gain'),
     validationShare: z.number().gt(0).lt(1).default(0.1).describe('share of the specialization set kept for validation'),
   }).prefault({}),
-  methods: z.array(z.enum(METHODS)).min(1).default([...METHODS]),
+  methods: z.array(z.enum(METHODS)).min(1).default([...METHODS]).describe('slm: pretrained on the generic set; slm-is: on the generic set resampled by cluster to match the domain'),
   domains: z.array(name()).min(1).optional().describe('the domains to run; default: all of data.domains'),
   report: z.strictObject({
-    html: z.boolean().default(true).describe('write report.html'),
-    title: z.string().optional(),
+    title: z.string().optional().describe('of the report; default: name'),
   }).prefault({}),
 })
 
@@ -146,6 +145,21 @@ export function keysAt(path: readonly PropertyKey[]): string[] | undefined {
   return at instanceof z.ZodObject ? Object.keys(at.shape) : undefined
 }
 
+/** One setting, for the documentation. */
+export interface SettingFacts { path: string; description: string; default: unknown }
+
+/** Every setting of a recipe with its description and default, in the order of the schema; NAME stands for a domain's name. */
+export function settingFacts(type: z.ZodType = RecipeSchema, path: string[] = []): SettingFacts[] {
+  let at: z.ZodType | undefined = type, description = '', fallback: unknown
+  for (; at; at = inner(at)) {
+    description ||= at.description ?? ''
+    if (at instanceof z.ZodDefault) fallback ??= at.def.defaultValue
+    if (at instanceof z.ZodRecord) return settingFacts(at.valueType as z.ZodType, [...path, 'NAME'])
+    if (at instanceof z.ZodObject) return Object.entries(at.shape as Record<string, z.ZodType>).flatMap(([key, child]) => settingFacts(child, [...path, key]))
+  }
+  return [{ path: path.join('.'), description, default: fallback }]
+}
+
 /** The paths in the schema that end with a key, to tell where a misplaced key belongs. */
 export function placesOf(key: string, path: string[] = []): string[] {
   return (keysAt(path) ?? []).flatMap(child => [
@@ -155,10 +169,12 @@ export function placesOf(key: string, path: string[] = []): string[] {
 }
 
 function unwrap(type: z.ZodType | undefined): z.ZodType | undefined {
-  while (type) {
-    if (type instanceof z.ZodDefault || type instanceof z.ZodPrefault || type instanceof z.ZodOptional) type = type.unwrap() as z.ZodType
-    else if (type instanceof z.ZodPipe) type = type.out as z.ZodType
-    else break
-  }
+  for (let at = type; at; at = inner(at)) type = at
   return type
+}
+
+/** What a type is wrapped around, if it is. */
+function inner(type: z.ZodType): z.ZodType | undefined {
+  if (type instanceof z.ZodDefault || type instanceof z.ZodPrefault || type instanceof z.ZodOptional) return type.unwrap() as z.ZodType
+  return type instanceof z.ZodPipe ? type.out as z.ZodType : undefined
 }

@@ -1,0 +1,9 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import * as nichelm from '../../src/index.js'
+
+test('the entry point covers what the commands do', () => {
+  const { Device, Tokenizer, buildCorpus, openCorpus, fitClustering, assignCorpus, importanceWeights, pretrain, finetune, evaluateCorpus, evaluateTokens, countModel, loadRecipe, runRecipe, planRecipe, LocalSteps, measureStep, NichelmError, EXIT_CODES, writeReport, openHuggingFace, writeHuggingFace } = nichelm
+  for (const item of [Device, Tokenizer, buildCorpus, openCorpus, fitClustering, assignCorpus, importanceWeights, pretrain, finetune, evaluateCorpus, evaluateTokens, countModel, loadRecipe, runRecipe, planRecipe, LocalSteps, measureStep, NichelmError, writeReport, openHuggingFace, writeHuggingFace]) assert.equal(typeof item, 'function')
+  assert.equal(EXIT_CODES.INTERRUPTED, 130)
+})
