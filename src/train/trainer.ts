@@ -69,31 +69,29 @@ export interface TrainResult {
  */
 export async function train(options: TrainOptions): Promise<TrainResult> {
   checkSettings(options.settings)
-  const finished = claim(options)
-  if (finished) return finished
+  const claimed = claim(options)
+  if ('result' in claimed) return claimed.result
   const { device, config, precision, settings, length } = options
   using session = new ModelSession(device, {
     config, precision, rows: settings.batch / settings.accumulate, ...(length ? { length } : {}),
     training: { beta1: settings.betas[0], beta2: settings.betas[1], epsilon: settings.epsilon, weightDecay: settings.weightDecay, clip: settings.clip },
   })
+  // Only now is anything written: a run that cannot be leaves no folder.
+  claimed.write()
   return await new Run(options, session).go()
 }
 
 const resultFile = (folder: string): string => join(folder, 'result.json')
 
-/** Makes the folder, or sees that what it holds is this very run. Returns its result if it is finished. */
-function claim({ folder, config, precision, settings, start, identity, length }: TrainOptions): TrainResult | undefined {
+/** Sees that the folder is free or holds this very run: gives its result if it is finished, else what makes the folder. */
+function claim({ folder, config, precision, settings, start, identity, length }: TrainOptions): { result: TrainResult } | { write: () => void } {
   const { keep: _, checkpointEvery: __, ...decisive } = settings
   const configuration = { config, precision, settings: decisive, length: length ?? config.context, seed: 'seed' in start ? start.seed : null, identity }
   const hash = sha256(JSON.stringify(configuration)), file = join(folder, 'run.json')
-  if (existsSync(file)) {
-    if ((readJson(file) as { hash?: string }).hash !== hash)
-      throw new NichelmError('CONFIG', 'holds a run with other settings', { place: { file: folder }, fix: 'Give another folder, or remove this one to train anew.' })
-    return existsSync(resultFile(folder)) ? (readJson(resultFile(folder)) as TrainResult) : undefined
-  }
-  mkdirSync(folder, { recursive: true })
-  writeJson(file, { hash, ...configuration })
-  return undefined
+  if (!existsSync(file)) return { write: () => writeJson(file, { hash, ...configuration }) }
+  if ((readJson(file) as { hash?: string }).hash !== hash)
+    throw new NichelmError('CONFIG', 'holds a run with other settings', { place: { file: folder }, fix: 'Give another folder, or remove this one to train anew.' })
+  return existsSync(resultFile(folder)) ? { result: readJson(resultFile(folder)) as TrainResult } : { write: () => {} }
 }
 
 class Run {

@@ -108,6 +108,14 @@ test('a loss that is not finite stops the run', async (t) => {
   await assert.rejects(train(options(temporary(t), device, { precision: 'f32', settings: { ...settings, rate: 1e30, warmup: 0, clip: 0 } })), { code: 'DIVERGED' })
 })
 
+test('a run that cannot be leaves no folder', async (t) => {
+  const folder = temporary(t)
+  using device = new Device({ threads: 1 })
+  await assert.rejects(train(options(folder, device, { length: 25 })), { code: 'CONFIG' })
+  await assert.rejects(train(options(folder, device, { settings: { ...settings, accumulate: 3 } })), { code: 'CONFIG' })
+  assert.ok(!existsSync(folder))
+})
+
 test('learning rates: warm-up, cosine, constant, wsd', () => {
   const schedule = { rate: 2, warmup: 10, finalRate: 0.1 }
   const at = (kind: 'cosine' | 'constant' | 'wsd', step: number): number => learningRate({ ...schedule, schedule: kind }, step, 110)
