@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs'
-import { join, relative } from 'node:path'
+import { join, relative, sep } from 'node:path'
 import { fileError, NichelmError } from '../base/errors.js'
 import { readJson, sha256, writeJson } from '../base/files.js'
 
@@ -114,8 +114,16 @@ async function runStage(stage: Stage, { signal, log }: RunOptions): Promise<void
     rmSync(partial, { force: true })
   } catch (error) {
     if (!resumes) rmSync(stage.folder, { recursive: true, force: true })
-    throw signal.aborted && !(error instanceof NichelmError) ? interrupted() : error
+    if (!(error instanceof NichelmError)) throw signal.aborted ? interrupted() : error
+    throw withRemedy(error, stage.output)
   }
+}
+
+/** In a run, what was damaged is made again when its stage's folder is gone; a checkpoint has a remedy of its own. */
+function withRemedy(error: NichelmError, output: string): NichelmError {
+  const [name, ...inside] = relative(join(output, 'stages'), error.place.file ?? output).split(sep)
+  if (error.code !== 'CORRUPT' || !name || name === '..' || inside[0] === 'checkpoints') return error
+  return new NichelmError('CORRUPT', error.message, { fix: `Delete ${join(output, 'stages', name)} and run again: it will be made anew.`, cause: error })
 }
 
 /** Removes the folders of stages that were interrupted and cannot be continued. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
 import { SafetensorsFile, writeSafetensors } from '../../src/base/safetensors.js'
@@ -154,6 +154,23 @@ test('bad text is an input error that names file and line, and leaves earlier re
   assert(existsSync(join(folder, 'out', 'corpus-law', 'corpus.json')))
   assert.equal(existsSync(join(folder, 'out', 'corpus-law-heldout')), false)
   assert.equal(existsSync(join(folder, 'out', 'lock.json')), false)
+})
+
+test('a damaged shard is told with what to delete, and is then made again', async t => {
+  const folder = temporary(t), recipe = join(folder, 'recipe.yaml'), run = ['run', recipe, '--set', 'methods=[slm]']
+  texts(folder)
+  writeFileSync(recipe, RECIPE)
+  ok(await nichelm([...run, '--json']))
+  const corpus = realpathSync(join(folder, 'out', 'corpus-generic')), shard = join(corpus, 'tokens-00000.bin'), bytes = readFileSync(shard)
+  bytes[100]! ^= 1
+  writeFileSync(shard, bytes)
+  const damaged = await nichelm([...run, '--set', 'pretrain.rate=1e-3'])
+  assert.equal(damaged.code, 4)
+  assert.match(damaged.err, /tokens-00000\.bin: /)
+  assert(damaged.err.includes(`Delete ${corpus} and run again`), damaged.err)
+  rmSync(corpus, { recursive: true })
+  const { stages } = ok<Run>(await nichelm([...run, '--set', 'pretrain.rate=1e-3', '--json']))
+  assert.deepEqual(stages.filter(stage => !stage.cached).map(stage => stage.name), ['corpus-generic', 'pretrain-slm', 'evaluate-slm-law-before', 'evaluate-slm-generic', 'finetune-slm-law', 'evaluate-slm-law-after', 'report'])
 })
 
 test('bench tells speed as JSON', async () => {
