@@ -8,12 +8,11 @@ import { countModel, modelConfig, openHuggingFace, type ModelConfig } from '../m
 import { importanceWeights } from '../sampling/index.js'
 import { finetune } from '../specialize/index.js'
 import { readDocuments, Tokenizer } from '../text/index.js'
-import { ProgressDisplay, type TrainResult } from '../train/index.js'
+import { addTokenizer, pretrain, ProgressDisplay, type TrainResult } from '../train/index.js'
 import { makeReport } from './makeReport.js'
 import type { Recipe } from './resolve.js'
 import type { StageContext } from './stage.js'
 import type { RunResult, Steps } from './steps.js'
-import { addTokenizer, pretrain } from './training.js'
 
 /** The stages done on this machine's device. Dispose it to free the device. */
 export class LocalSteps implements Steps, Disposable {

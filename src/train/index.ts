@@ -1,6 +1,8 @@
 export { addCosts, deviceName, noCosts, type Costs } from './costs.js'
 export { likelihood, type EvaluationRows, type Likelihood } from './likelihood.js'
+export { measureStep, type StepMeasurement } from './measure.js'
 export { MetricsFile, type Metric } from './metrics.js'
+export { addTokenizer, pretrain, type PretrainOptions } from './pretrain.js'
 export { duration, ProgressDisplay, type ProgressOptions } from './progress.js'
 export { checkSettings, learningRate, type Schedule, type TrainSettings } from './settings.js'
 export { train, type TrainOptions, type TrainProgress, type TrainResult } from './trainer.js'

@@ -5,7 +5,8 @@ import { fileError } from '../base/errors.js'
 import { drawBatch, evaluationBatches, uniformSampler, type Corpus } from '../corpus/index.js'
 import type { ModelConfig, Precision } from '../model/index.js'
 import { importanceSampler } from '../sampling/index.js'
-import { train, type TrainProgress, type TrainResult, type TrainSettings } from '../train/index.js'
+import type { TrainSettings } from './settings.js'
+import { train, type TrainProgress, type TrainResult } from './trainer.js'
 
 export interface PretrainOptions {
   /** The run's folder; see `train`. */

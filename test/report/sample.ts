@@ -1,4 +1,4 @@
-import type { LossPoint, Report, ReportResult, ReportRun } from '../../src/experiment/reportData.js'
+import type { LossPoint, Report, ReportResult, ReportRun } from '../../src/report/reportData.js'
 
 const quality = (bitsPerByte: number, bytesPerToken = 3.2) => ({ loss: bitsPerByte * bytesPerToken * Math.LN2, perplexity: Math.exp(bitsPerByte * bytesPerToken * Math.LN2), bitsPerByte })
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { stripVTControlCharacters } from 'node:util'
 import { test } from 'node:test'
-import { bits, compact, duration, perplexity } from '../../src/experiment/format.js'
-import { resultsTable, samplingLines } from '../../src/experiment/table.js'
+import { bits, compact, duration, perplexity } from '../../src/report/format.js'
+import { resultsTable, samplingLines } from '../../src/report/table.js'
 import { sampleReport } from './sample.js'
 
 test('the table lines up, and marks the best of each domain only where it may', () => {
