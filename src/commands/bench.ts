@@ -41,7 +41,7 @@ const matmul = define({
     steps: { type: 'number', minimum: 1, default: 20, describe: 'Products to time; the median counts' },
     ...deviceOptions, ...jsonOption,
   },
-  examples: [['bench matmul --m 1024 --n 1024 --k 1024 --precision f32', 'FLOP/s, and the share of the measured peak']],
+  examples: [['bench matmul -m 1024 -n 1024 -k 1024 --precision f32', 'FLOP/s, and the share of the measured peak']],
   run: async ({ m, n, k, steps, threads, precision, json }) => {
     const result = { m, n, k, ...await timed({ threads, precision, steps }, dtype => void matmulOp(persistent('a', dtype, [m, k]), persistent('b', dtype, [k, n]), { into: persistent('c', dtype, [m, n]) })) }
     print(json, result, () => `${m} x ${n} x ${k}, ${precision}: ${(1000 * result.seconds).toFixed(2)} ms, ${share(result)}`)

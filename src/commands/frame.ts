@@ -105,6 +105,6 @@ export function usageError(message: string, args: readonly string[], known: { op
   return new NichelmError('USAGE', `${name} is not ${kind} here`, { fix: near && distance(name, near) <= Math.max(2, name.length / 2.5) ? `Did you mean ${near}?` : list })
 }
 
-export const EPILOGUE = `Exit codes: 0 done; ${EXIT_CODES.INTERNAL} a defect of nichelm; ${EXIT_CODES.USAGE} a wrong option or recipe; ${EXIT_CODES.INPUT} an input that is missing or cannot be used; ${EXIT_CODES.CORRUPT} damaged data; ${EXIT_CODES.RESOURCE} not enough memory or disk; ${EXIT_CODES.DEVICE} no such device; ${EXIT_CODES.DIVERGED} the loss diverged; ${EXIT_CODES.DIVERGED} the loss diverged; ${EXIT_CODES.INTERRUPTED} interrupted, after saving.`
+export const EPILOGUE = `Exit codes: 0 done; ${EXIT_CODES.INTERNAL} a defect of nichelm; ${EXIT_CODES.USAGE} a wrong option or recipe; ${EXIT_CODES.INPUT} an input that is missing or cannot be used; ${EXIT_CODES.CORRUPT} damaged data; ${EXIT_CODES.RESOURCE} not enough memory or disk; ${EXIT_CODES.DEVICE} no such device; ${EXIT_CODES.DIVERGED} the loss diverged; ${EXIT_CODES.INTERRUPTED} interrupted, after saving.`
 
 const lower = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1)

@@ -3,6 +3,6 @@ export { likelihood, type EvaluationRows, type Likelihood } from './likelihood.j
 export { measureStep, type StepMeasurement } from './measure.js'
 export { MetricsFile, type Metric } from './metrics.js'
 export { addTokenizer, pretrain, type PretrainOptions } from './pretrain.js'
-export { duration, ProgressDisplay, type ProgressOptions } from './progress.js'
+export { duration, ProgressDisplay, progressLine, type ProgressOptions } from './progress.js'
 export { checkSettings, learningRate, type Schedule, type TrainSettings } from './settings.js'
 export { train, type TrainOptions, type TrainProgress, type TrainResult } from './trainer.js'

@@ -17,44 +17,59 @@ export class ProgressDisplay implements Disposable {
   readonly #stream: NodeJS.WriteStream
   readonly #bar: SingleBar | undefined
   #started = false
-  #lastLine = 0
+  #lastLine = -Infinity
   #utilisation = ''
+  #validation = ''
 
   constructor(options: ProgressOptions) {
     this.#options = options
     this.#stream = options.stream ?? process.stderr
     if (this.#stream.isTTY)
       this.#bar = new SingleBar({
-        format: `${options.label} [{bar}] {value}/{total} | {facts}`, stream: this.#stream, hideCursor: true, clearOnComplete: true, barCompleteChar: '█', barIncompleteChar: '░', barsize: 24, fps: 5, linewrap: false, etaBuffer: 50,
+        format: (_, { value, total }, { facts }: { facts: string[] }) => progressLine((this.#stream.columns || 80) - 1, options.label, value, total, facts),
+        stream: this.#stream, hideCursor: true, clearOnComplete: true, fps: 5, linewrap: false,
       })
   }
 
   show(progress: TrainProgress): void {
+    const { step, steps, validation } = progress
+    if (validation) this.#validation = `validation ${validation.nll.toFixed(3)}`
     const facts = this.#facts(progress)
     if (this.#bar) {
-      if (!this.#started) this.#bar.start(progress.steps, progress.step, { facts })
+      if (!this.#started) this.#bar.start(steps, step, { facts })
       this.#started = true
-      this.#bar.update(progress.step, { facts })
+      this.#bar.update(step, { facts })
       return
     }
     const now = performance.now()
-    if (now - this.#lastLine < 1000 * (this.#options.every ?? 10) && progress.step < progress.steps) return
-    this.#lastLine = now
-    this.#stream.write(`${this.#options.label}: step ${progress.step}/${progress.steps}, ${facts}\n`)
+    if (!validation && now - this.#lastLine < 1000 * (this.#options.every ?? 10) && step < steps) return
+    // An evaluation repeats its step: its line says only what is new.
+    if (!validation) this.#lastLine = now
+    this.#stream.write(`${this.#options.label}: step ${step}/${steps}, ${validation ? this.#validation : facts.join(', ')}\n`)
   }
 
-  #facts(progress: TrainProgress): string {
+  /** The most important first: those at the end are left out where a terminal is narrow. */
+  #facts(progress: TrainProgress): string[] {
     if (this.#options.peak && progress.flopsPerSecond > 0) this.#utilisation = `${Math.round((100 * progress.flopsPerSecond) / this.#options.peak)}% of peak`
     return [
       Number.isFinite(progress.loss) ? `loss ${progress.loss.toFixed(3)}` : '',
-      progress.validation ? `validation ${progress.validation.nll.toFixed(3)}` : '',
+      Number.isFinite(progress.remaining) && progress.step < progress.steps ? `${duration(progress.remaining)} left` : '',
+      this.#bar ? this.#validation : '',
       progress.tokensPerSecond ? `${Math.round(progress.tokensPerSecond).toLocaleString('en')} tokens/s` : '',
       this.#utilisation,
-      Number.isFinite(progress.remaining) ? `${duration(progress.remaining)} left` : '',
-    ].filter(Boolean).join(', ')
+    ].filter(Boolean)
   }
 
   [Symbol.dispose](): void { this.#bar?.stop() }
+}
+
+/** Label, bar, steps and as many of the facts as fit into `columns`. */
+export function progressLine(columns: number, label: string, step: number, steps: number, facts: readonly string[]): string {
+  const bar = columns < 110 ? 10 : 24, full = Math.round((bar * step) / steps)
+  const line = (told: readonly string[]): string => `${label} [${'█'.repeat(full)}${'░'.repeat(bar - full)}] ${[`${step}/${steps}`, ...told].join(', ')}`
+  let told = facts
+  while (told.length > 0 && line(told).length > columns) told = told.slice(0, -1)
+  return line(told).slice(0, columns)
 }
 
 /** Seconds as 45s, 3m20s, 2h05m. */
