@@ -247,9 +247,10 @@ function arenaFor(memory: MemoryUse): Arena {
 
 /** Throws INPUT that names the place if a token is outside the vocabulary: kernels do not look. */
 function checkTokens({ tokens, targets, weights, length }: HostRows, vocabulary: number): void {
-  for (let i = 0; i < tokens.length; i++) {
-    const bad = tokens[i]! < 0 || tokens[i]! >= vocabulary ? tokens[i]! : weights[i] && (targets[i]! < 0 || targets[i]! >= vocabulary) ? targets[i]! : undefined
-    if (bad !== undefined)
-      throw new NichelmError('INPUT', `token ${bad} in row ${Math.floor(i / length)}, place ${i % length} is outside the vocabulary of ${vocabulary}`, { fix: 'Use the tokenizer that the model was trained with.' })
+  const outside = (token: number): boolean => token < 0 || token >= vocabulary
+  const refuse = (what: string, token: number, at: number): never => {
+    throw new NichelmError('INPUT', `${what} ${token} in row ${Math.floor(at / length)}, place ${at % length} is outside the vocabulary of ${vocabulary}`, { fix: 'Use the tokenizer that the model was trained with.' })
   }
+  for (let i = 0; i < tokens.length; i++) if (outside(tokens[i]!)) refuse('token', tokens[i]!, i)
+  for (let i = 0; i < targets.length; i++) if (weights[i] && outside(targets[i]!)) refuse('target', targets[i]!, i)
 }
