@@ -98,6 +98,8 @@ export function usageError(message: string, args: readonly string[], known: { op
   const option = args.map(arg => arg.split('=')[0]!).find(arg => arg.startsWith('--') && !known.options.includes(arg.replace(/^--no-/, '--')) && !known.options.includes(arg))
   const word = /^Unknown (?:argument|command)s?: (.+)$/.exec(message)?.[1]?.split(', ')[0]
   const name = option ?? word, among = option ? known.options : known.commands
+  const implied = /^Implications failed:\s+(\S+) -> (\S+)/.exec(message)
+  if (implied && !option) return new NichelmError('USAGE', `--${implied[1]} needs --${implied[2]}`, { fix: 'Give both; see --help.' })
   if (name === undefined) return new NichelmError('USAGE', lower(message), { fix: 'See --help.' })
   const near = among.length > 0 ? closest(name, [...among]) : undefined
   const kind = option ? 'an option' : known.commands.length > 0 ? 'a command' : 'an argument'

@@ -18,7 +18,7 @@ const train = define({
   run: async ({ text, field, vocabulary, special, documents, threads, into, json }) => {
     using tokenizer = await Tokenizer.train(limited(readDocuments(text, { field }), documents ?? Infinity), { vocabularySize: vocabulary, specialTokens: special, threads })
     tokenizer.save(into)
-    print(json, { file: into, vocabulary: tokenizer.vocabularySize, hash: tokenizer.hash }, () => `${into}: ${tokenizer.vocabularySize} tokens`)
+    print(json, { file: into, vocabulary: tokenizer.vocabularySize, hash: tokenizer.hash }, () => `${into}: ${tokenizer.vocabularySize} tokens${tokenizer.vocabularySize < vocabulary ? ', all that this text gives' : ''}`)
   },
 })
 

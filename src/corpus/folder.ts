@@ -13,7 +13,7 @@ export async function writeFolderAtomic<Result>(into: string, write: (folder: st
   const target = resolve(into), parent = dirname(target)
   const temporary = join(parent, `.${basename(target)}.${process.pid}.tmp`), old = `${temporary}.old`
   if (!replace && filled(target))
-    throw new NichelmError('INPUT', 'is there already, and not empty', { place: { file: into }, fix: 'Name another folder, or remove this one.' })
+    throw new NichelmError('INPUT', 'is there already, and not empty', { place: { file: into }, fix: 'Name another folder, or replace this one with the option `replace`.' })
   try {
     tidy(target)
     rmSync(temporary, { recursive: true, force: true })

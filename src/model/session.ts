@@ -49,7 +49,7 @@ interface Plan {
 
 function plan(options: SessionOptions): Plan {
   const { config, precision, rows: rowCount, length = config.context, training } = options
-  if (length > config.context) throw new NichelmError('CONFIG', `rows of ${length} tokens are longer than the model's context of ${config.context}`)
+  if (length > config.context) throw new NichelmError('CONFIG', `rows of ${length} tokens are longer than the model's context of ${config.context}`, { fix: `Build the corpus with a context of at most ${config.context}, or take a model with a longer one.` })
   const p = new Parameters(parameterSpecs(config), precision, training !== undefined)
   const rows = rowTensors(rowCount, length)
   const nll = persistent('nll', 'f32', [rowCount * length]), loss = persistent('loss', 'f32', [1])

@@ -159,7 +159,7 @@ class Run {
     const norm = await this.session.update(step, rate)
     if (!Number.isFinite(loss) || !Number.isFinite(norm))
       throw new NichelmError('DIVERGED', `at step ${step} the loss is ${loss} and the gradient's norm ${norm}`, {
-        place: { file: this.options.folder }, fix: 'Lower the learning rate or lengthen the warm-up; the last checkpoint is still there.',
+        place: { file: this.options.folder }, fix: 'Lower the learning rate or lengthen the warm-up, and train in another folder.',
       })
     const seconds = (performance.now() - began) / 1000, flops = this.session.flops * settings.accumulate
     const tokens = batches.reduce((sum, batch) => sum + countTokens(batch), 0)

@@ -47,6 +47,7 @@ const WRONG: [string[], RegExp][] = [
   [['params', '--model', 'slm', '--precision', 'f16'], /f32.*bf16/],
   [['evaluate', '--model', 'x', '--logits', 'y'], /tokens/],
   [['evaluate', '--model', 'x', '--corpus', 'y', '--tokens', 'z'], /corpus|tokens/],
+  [['train', '--corpus', 'x', '--tokenizer', 'y', '--steps', '1', '--into', 'z', '--weights', 'w'], /--weights needs --assignments/],
   [['run'], /not enough/],
   [['run', 'a.yaml', 'b.yaml'], /b\.yaml|non-option/],
 ]
