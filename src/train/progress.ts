@@ -1,5 +1,6 @@
-import { SingleBar } from 'cli-progress'
 import type { TrainProgress } from './trainer.js'
+
+const CLEAR_REST = '\x1b[K'
 
 export interface ProgressOptions {
   /** What is under way, in a word or two. */
@@ -15,8 +16,7 @@ export interface ProgressOptions {
 export class ProgressDisplay implements Disposable {
   readonly #options: ProgressOptions
   readonly #stream: NodeJS.WriteStream
-  readonly #bar: SingleBar | undefined
-  #started = false
+  #drawn = -Infinity
   #lastLine = -Infinity
   #utilisation = ''
   #validation = ''
@@ -24,24 +24,20 @@ export class ProgressDisplay implements Disposable {
   constructor(options: ProgressOptions) {
     this.#options = options
     this.#stream = options.stream ?? process.stderr
-    if (this.#stream.isTTY)
-      this.#bar = new SingleBar({
-        format: (_, { value, total }, { facts }: { facts: string[] }) => progressLine((this.#stream.columns || 80) - 1, options.label, value, total, facts),
-        stream: this.#stream, hideCursor: true, clearOnComplete: true, fps: 5, linewrap: false,
-      })
   }
 
   show(progress: TrainProgress): void {
     const { step, steps, validation } = progress
     if (validation) this.#validation = `validation ${validation.nll.toFixed(3)}`
     const facts = this.#facts(progress)
-    if (this.#bar) {
-      if (!this.#started) this.#bar.start(steps, step, { facts })
-      this.#started = true
-      this.#bar.update(step, { facts })
+    const now = performance.now()
+    if (this.#stream.isTTY) {
+      if (!validation && now - this.#drawn < 200 && step < steps) return
+      this.#drawn = now
+      // Each drawing begins at the start of whatever line the cursor is in: lines that others write in between stay.
+      this.#stream.write(`\r${progressLine((this.#stream.columns || 80) - 1, this.#options.label, step, steps, facts)}${CLEAR_REST}`)
       return
     }
-    const now = performance.now()
     if (!validation && now - this.#lastLine < 1000 * (this.#options.every ?? 10) && step < steps) return
     // An evaluation repeats its step: its line says only what is new.
     if (!validation) this.#lastLine = now
@@ -54,13 +50,16 @@ export class ProgressDisplay implements Disposable {
     return [
       Number.isFinite(progress.loss) ? `loss ${progress.loss.toFixed(3)}` : '',
       Number.isFinite(progress.remaining) && progress.step < progress.steps ? `${duration(progress.remaining)} left` : '',
-      this.#bar ? this.#validation : '',
+      this.#stream.isTTY ? this.#validation : '',
       progress.tokensPerSecond ? `${Math.round(progress.tokensPerSecond).toLocaleString('en')} tokens/s` : '',
       this.#utilisation,
     ].filter(Boolean)
   }
 
-  [Symbol.dispose](): void { this.#bar?.stop() }
+  /** Takes the bar away. */
+  [Symbol.dispose](): void {
+    if (this.#drawn > -Infinity) this.#stream.write(`\r${CLEAR_REST}`)
+  }
 }
 
 /** Label, bar, steps and as many of the facts as fit into `columns`. */

@@ -24,6 +24,21 @@ test('where the stream is no terminal, an evaluation has a line of its own and s
   ])
 })
 
+test('on a terminal a bar is drawn over, and goes when it is disposed', () => {
+  let text = ''
+  const stream = Object.assign(new Writable({ write: (part, _, done) => { text += part; done() } }), { isTTY: true, columns: 60 }) as unknown as NodeJS.WriteStream
+  {
+    using display = new ProgressDisplay({ label: 'train', stream })
+    for (const step of [1, 2, 4]) display.show(progress(step))
+  }
+  // Step 2 comes too soon after step 1 to be drawn.
+  const drawn = (line: string) => `\r${line}\x1b[K`
+  assert.equal(text, `${drawn('train [███░░░░░░░] 1/4, loss 2.500, 3m15s left')}${drawn('train [██████████] 4/4, loss 2.500, 1,234 tokens/s')}\r\x1b[K`)
+  text = ''
+  new ProgressDisplay({ label: 'train', stream })[Symbol.dispose]()
+  assert.equal(text, '', 'nothing was drawn, so nothing is to be taken away')
+})
+
 test('a bar fits its terminal and leaves out the least important', () => {
   const facts = ['loss 2.500', '3m15s left', 'validation 2.250', '1,234 tokens/s', '50% of peak']
   assert.equal(progressLine(120, 'train', 1, 4, facts), `train [${'█'.repeat(6)}${'░'.repeat(18)}] 1/4, ${facts.join(', ')}`)
