@@ -50,6 +50,8 @@ export type ModelChanges = { [Key in Exclude<keyof ModelConfig, 'vocabulary'>]?:
  * Throws CONFIG if the result cannot be.
  */
 export function modelConfig(preset: Preset, vocabulary: number, changes: ModelChanges = {}): ModelConfig {
+  // Programs in JavaScript may name any.
+  if (!Object.hasOwn(PRESETS, preset)) throw new NichelmError('CONFIG', `there is no model named ${preset}`, { fix: `Named are ${Object.keys(PRESETS).join(', ')}.` })
   const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined)) as ModelChanges
   const derived = { ...(given.heads ? { keyValueHeads: given.heads } : {}), ...(given.width ? { mlp: 4 * given.width } : {}) }
   return checkConfig({ vocabulary, ...PRESETS[preset], ...derived, ...given } as ModelConfig)

@@ -7,3 +7,7 @@ test('the entry point covers what the commands do', () => {
   for (const item of [Device, Tokenizer, buildCorpus, openCorpus, fitClustering, assignCorpus, importanceWeights, pretrain, finetune, evaluateCorpus, evaluateTokens, countModel, loadRecipe, runRecipe, planRecipe, LocalSteps, measureStep, NichelmError, writeReport, openHuggingFace, writeHuggingFace]) assert.equal(typeof item, 'function')
   assert.equal(EXIT_CODES.INTERRUPTED, 130)
 })
+
+test('a model that has no such name is told by the names that there are', () => {
+  for (const name of ['nanoo', 'toString']) assert.throws(() => nichelm.modelConfig(name as nichelm.Preset, 300), { code: 'CONFIG', message: `there is no model named ${name}`, fix: /nano, mini/ })
+})
