@@ -74,7 +74,6 @@ Napi::Value lsi_fit(const Napi::CallbackInfo& info) {
   return async(
       info.Env(),
       [device, texts, stop_words, options] {
-        const std::lock_guard lock(device->lock);
         return cluster::fit_lsi(device->cpu, texts->windows(), texts->text(), options);
       },
       [](Napi::Env env, Lsi& lsi) -> Napi::Value {
@@ -84,14 +83,16 @@ Napi::Value lsi_fit(const Napi::CallbackInfo& info) {
         result.Set("projection", array_of<Napi::Float32Array>(env, lsi.projection));
         result.Set("singular", array_of<Napi::Float64Array>(env, lsi.singular));
         return result;
-      });
+      },
+      device->calls);
 }
 
 // lsiCreate(terms, idf, projection, dimensions) -> embedder
 Napi::Value lsi_create(const Napi::CallbackInfo& info) {
   auto embedder = std::make_shared<Embedder>(Embedder{{integers(info[0], "terms"), floats(info[1], "idf"), floats(info[2], "projection"), {}}, integer(info[3], "dimensions")});
   const Lsi& lsi = embedder->lsi;
-  require(embedder->dimensions >= 1 && lsi.idf.size() == lsi.terms.size() && lsi.projection.size() == lsi.terms.size() * static_cast<size_t>(embedder->dimensions),
+  require(embedder->dimensions >= 1 && embedder->dimensions <= cluster::kMostDimensions, "lsi: dimensions must be between 1 and 65536");
+  require( lsi.idf.size() == lsi.terms.size() && lsi.projection.size() == lsi.terms.size() * static_cast<size_t>(embedder->dimensions),
           "lsi: there must be an idf for every term, and a row of `dimensions` of the projection");
   return make_handle(info.Env(), embedder, static_cast<int64_t>(4 * (lsi.terms.size() + lsi.idf.size() + lsi.projection.size())));
 }
@@ -104,13 +105,15 @@ Napi::Value lsi_embed(const Napi::CallbackInfo& info) {
   return async(
       info.Env(),
       [device, embedder, texts] {
-        std::vector<float> embeddings(texts->lengths.size() * static_cast<size_t>(embedder->dimensions));
-        const std::lock_guard lock(device->lock);
+        const int64_t count = static_cast<int64_t>(texts->lengths.size()) * embedder->dimensions;
+        require_memory(4 * count);
+        std::vector<float> embeddings(static_cast<size_t>(count));
         const Lsi& lsi = embedder->lsi;
         cluster::embed_lsi(device->cpu, {lsi.terms, lsi.idf, lsi.projection, embedder->dimensions}, texts->windows(), texts->text(), embeddings.data());
         return embeddings;
       },
-      [](Napi::Env env, std::vector<float>& embeddings) -> Napi::Value { return array_of<Napi::Float32Array>(env, embeddings); });
+      [](Napi::Env env, std::vector<float>& embeddings) -> Napi::Value { return array_of<Napi::Float32Array>(env, embeddings); },
+      device->calls);
 }
 
 Napi::Value lsi_dispose(const Napi::CallbackInfo& info) {
@@ -142,7 +145,6 @@ Napi::Value kmeans_fit(const Napi::CallbackInfo& info) {
   return async(
       info.Env(),
       [device, rows, options] {
-        const std::lock_guard lock(device->lock);
         return cluster::kmeans(device->cpu, rows->x.data(), rows->count, rows->width, options);
       },
       [](Napi::Env env, cluster::Kmeans& k) -> Napi::Value {
@@ -153,7 +155,8 @@ Napi::Value kmeans_fit(const Napi::CallbackInfo& info) {
         result.Set("iterations", static_cast<double>(k.iterations));
         result.Set("reseeded", static_cast<double>(k.reseeded));
         return result;
-      });
+      },
+      device->calls);
 }
 
 struct Nearest { std::vector<int32_t> labels; std::vector<float> distances; };
@@ -167,7 +170,6 @@ Napi::Value kmeans_nearest(const Napi::CallbackInfo& info) {
       info.Env(),
       [device, rows, centroids] {
         Nearest found{std::vector<int32_t>(static_cast<size_t>(rows->count)), std::vector<float>(static_cast<size_t>(rows->count))};
-        const std::lock_guard lock(device->lock);
         cluster::nearest(device->cpu, rows->x.data(), rows->count, rows->width, centroids->x.data(), centroids->count, found.labels.data(), found.distances.data());
         return found;
       },
@@ -176,7 +178,8 @@ Napi::Value kmeans_nearest(const Napi::CallbackInfo& info) {
         result.Set("labels", array_of<Napi::Int32Array>(env, found.labels));
         result.Set("distances", array_of<Napi::Float32Array>(env, found.distances));
         return result;
-      });
+      },
+      device->calls);
 }
 
 }  // namespace

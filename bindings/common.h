@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include <cstring>
+#include <deque>
 #include <memory>
 #include <string>
 #include <utility>
@@ -30,8 +31,12 @@ inline Failure failure_of(std::exception_ptr thrown) {
     }
   } catch (const std::bad_alloc&) {
     return {"RESOURCE", "out of memory"};
+  } catch (const std::length_error&) {
+    return {"RESOURCE", "out of memory: more was asked for than can be addressed"};
   } catch (const std::exception& e) {
     return {"INTERNAL", e.what()};
+  } catch (...) {
+    return {"INTERNAL", "an error of an unknown kind"};
   }
 }
 
@@ -90,7 +95,7 @@ template <class T> bool dispose_handle(Napi::Value value) {
 // Arguments, each told by name when it is of the wrong kind.
 inline int64_t integer(Napi::Value value, const char* name) {
   const double x = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : 0.5;
-  if (x != static_cast<double>(static_cast<int64_t>(x)) || x > 9007199254740991.0 || x < -9007199254740991.0) throw to_js(value.Env(), "USAGE", std::string(name) + " must be a whole number");
+  if (!(x >= -9007199254740991.0 && x <= 9007199254740991.0) || x != static_cast<double>(static_cast<int64_t>(x))) throw to_js(value.Env(), "USAGE", std::string(name) + " must be a whole number");
   return static_cast<int64_t>(x);
 }
 inline double number(Napi::Value value, const char* name) {
@@ -101,12 +106,17 @@ inline std::string text(Napi::Value value, const char* name) {
   if (!value.IsString()) throw to_js(value.Env(), "USAGE", std::string(name) + " must be a string");
   return value.As<Napi::String>().Utf8Value();
 }
-// The bytes of a typed array; they belong to JavaScript.
+// The bytes of a typed array; they belong to JavaScript. Memory that other threads may write to meanwhile is refused: what was checked must stay so.
 struct Bytes { uint8_t* data; size_t size; };
 inline Bytes bytes(Napi::Value value, const char* name) {
   if (!value.IsTypedArray()) throw to_js(value.Env(), "USAGE", std::string(name) + " must be a typed array");
   const auto array = value.As<Napi::TypedArray>();
-  return {static_cast<uint8_t*>(array.ArrayBuffer().Data()) + array.ByteOffset(), array.ByteLength()};
+  napi_value buffer = nullptr;
+  void* data = nullptr;
+  bool own = false;
+  if (napi_get_typedarray_info(value.Env(), value, nullptr, nullptr, &data, &buffer, nullptr) != napi_ok || napi_is_arraybuffer(value.Env(), buffer, &own) != napi_ok || !own)
+    throw to_js(value.Env(), "USAGE", std::string(name) + " must not be in memory that is shared between threads");
+  return {static_cast<uint8_t*>(data), array.ByteLength()};
 }
 // The elements of a typed array of one kind: napi_float32_array and float, ...
 template <class T> struct Elements { T* data; size_t size; };
@@ -116,18 +126,33 @@ template <class T> Elements<T> elements(Napi::Value value, napi_typedarray_type 
   return {reinterpret_cast<T*>(b.data), b.size / sizeof(T)};
 }
 
+// Calls that wait for each other: one at a time, in the order they were made. Those that wait hold no thread of libuv's pool, which reads files too.
+// Used on the main thread only.
+class Calls {
+ public:
+  void add(Napi::AsyncWorker* call) {
+    if (std::exchange(busy_, true)) waiting_.push_back(call);
+    else call->Queue();
+  }
+  void next() {
+    busy_ = !waiting_.empty();
+    if (!busy_) return;
+    waiting_.front()->Queue();
+    waiting_.pop_front();
+  }
+
+ private:
+  bool busy_ = false;
+  std::deque<Napi::AsyncWorker*> waiting_;
+};
+
 // Runs `work` (no JavaScript in it) on a thread of libuv's pool, then `finish(env, result)` back on the main thread; a promise of what that returns.
-// `keep` holds JavaScript values (typed arrays that work reads) alive meanwhile.
+// With `calls` it waits for those before it.
 template <class Work, class Finish> class Task : public Napi::AsyncWorker {
  public:
-  Task(Napi::Env env, Work work, Finish finish, Napi::Value keep)
-      : Napi::AsyncWorker(env), deferred(Napi::Promise::Deferred::New(env)), work_(std::move(work)), finish_(std::move(finish)) {
-    if (!keep.IsEmpty()) {
-      Napi::Object holder = Napi::Object::New(env);
-      holder.Set("keep", keep);
-      keep_ = Napi::Persistent(holder);
-    }
-  }
+  Task(Napi::Env env, Work work, Finish finish, std::shared_ptr<Calls> calls)
+      : Napi::AsyncWorker(env), deferred(Napi::Promise::Deferred::New(env)), work_(std::move(work)), finish_(std::move(finish)), calls_(std::move(calls)) {}
+  void start() { calls_ ? calls_->add(this) : Queue(); }
   void Execute() override {
     try {
       result_ = std::make_unique<Result>(work_());
@@ -137,6 +162,7 @@ template <class Work, class Finish> class Task : public Napi::AsyncWorker {
   }
   void OnOK() override {
     Napi::HandleScope scope(Env());
+    if (calls_) calls_->next();
     if (!result_) return deferred.Reject(to_js(Env(), failure_.code, failure_.what).Value());
     try {
       deferred.Resolve(finish_(Env(), *result_));
@@ -153,14 +179,14 @@ template <class Work, class Finish> class Task : public Napi::AsyncWorker {
   using Result = decltype(std::declval<Work>()());
   Work work_;
   Finish finish_;
-  Napi::ObjectReference keep_;
+  std::shared_ptr<Calls> calls_;
   std::unique_ptr<Result> result_;
   Failure failure_{"INTERNAL", ""};
 };
-template <class Work, class Finish> Napi::Value async(Napi::Env env, Work work, Finish finish, Napi::Value keep = {}) {
-  auto* task = new Task<Work, Finish>(env, std::move(work), std::move(finish), keep);
+template <class Work, class Finish> Napi::Value async(Napi::Env env, Work work, Finish finish, std::shared_ptr<Calls> calls = {}) {
+  auto* task = new Task<Work, Finish>(env, std::move(work), std::move(finish), std::move(calls));
   Napi::Promise promise = task->deferred.Promise();
-  task->Queue();
+  task->start();
   return promise;
 }
 

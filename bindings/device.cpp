@@ -44,24 +44,33 @@ Napi::Value device_describe(const Napi::CallbackInfo& info) {
 
 Napi::Value arena_create(const Napi::CallbackInfo& info) {
   const int64_t size = integer(info[0], "bytes");
-  return make_handle(info.Env(), std::make_shared<Arena>(size), size);
+  return make_handle(info.Env(), std::make_shared<Memory>(size), size);
 }
 
 Napi::Value arena_write(const Napi::CallbackInfo& info) {
+  const auto memory = get_handle<Memory>(info[0]);
   const Bytes from = bytes(info[2], "data");
-  get_handle<Arena>(info[0])->write(integer(info[1], "offset"), from.data, static_cast<int64_t>(from.size));
+  // Kernels read some operands twice (token ids), so these must not change under them.
+  require(memory->running == 0, "the arena cannot be written to while a program runs in it: wait for the run, or give it the data as writes");
+  memory->arena.write(integer(info[1], "offset"), from.data, static_cast<int64_t>(from.size));
   return info.Env().Undefined();
 }
 
 Napi::Value arena_read(const Napi::CallbackInfo& info) {
   const Bytes into = bytes(info[2], "into");
-  get_handle<Arena>(info[0])->read(integer(info[1], "offset"), into.data, static_cast<int64_t>(into.size));
+  get_handle<Memory>(info[0])->arena.read(integer(info[1], "offset"), into.data, static_cast<int64_t>(into.size));
   return info.Env().Undefined();
 }
 
 Napi::Value program_compile(const Napi::CallbackInfo& info) {
   const auto device = get_handle<Device>(info[0]);
-  return make_handle(info.Env(), std::make_shared<BoundProgram>(get_handle<Arena>(info[1]), text(info[2], "program"), device->cpu.isa()));
+  return make_handle(info.Env(), std::make_shared<BoundProgram>(get_handle<Memory>(info[1]), text(info[2], "program"), device->cpu.isa()));
+}
+
+// Counts a run of the memory's until it is let go of, with the task that holds it, on the main thread.
+std::shared_ptr<Memory> hold(const std::shared_ptr<Memory>& memory) {
+  ++memory->running;
+  return {memory.get(), [memory](Memory* held) { --held->running; }};
 }
 
 struct Copy { int64_t offset; std::vector<uint8_t> data; };
@@ -71,7 +80,7 @@ struct Command { std::vector<Copy> writes; std::shared_ptr<BoundProgram> program
 // In order: each command's writes, then its program; at the end the reads.
 Napi::Value run_programs(const Napi::CallbackInfo& info) {
   const auto device = get_handle<Device>(info[0]);
-  const auto arena = get_handle<Arena>(info[1]);
+  const auto memory = get_handle<Memory>(info[1]);
   if (!info[2].IsArray() || !info[3].IsArray()) throw to_js(info.Env(), "USAGE", "run: commands and reads must be arrays");
   std::vector<Command> commands;
   const auto list = info[2].As<Napi::Array>();
@@ -81,27 +90,31 @@ Napi::Value run_programs(const Napi::CallbackInfo& info) {
     const auto object = value.As<Napi::Object>();
     Command command;
     command.program = get_handle<BoundProgram>(object.Get("program"));
-    if (command.program->arena != arena) throw to_js(info.Env(), "USAGE", "run: a program of another arena");
-    if (const Napi::Value writes = object.Get("writes"); writes.IsArray()) {
+    if (command.program->memory != memory) throw to_js(info.Env(), "USAGE", "run: a program of another arena");
+    if (const Napi::Value writes = object.Get("writes"); !writes.IsUndefined()) {
+      if (!writes.IsArray() || writes.As<Napi::Array>().Length() % 2 != 0) throw to_js(info.Env(), "USAGE", "run: writes must be an array of pairs: an offset, an array");
       const auto pairs = writes.As<Napi::Array>();
       for (uint32_t w = 0; w + 1 < pairs.Length(); w += 2) {
+        const int64_t offset = integer(pairs[w], "offset");  // first: a getter could take the array's bytes away
         const Bytes from = bytes(pairs[w + 1], "data");
-        command.writes.push_back({integer(pairs[w], "offset"), {from.data, from.data + from.size}});
+        command.writes.push_back({offset, {from.data, from.data + from.size}});
       }
     }
     commands.push_back(std::move(command));
   }
   std::vector<Copy> reads;
   const auto targets = info[3].As<Napi::Array>();
+  if (targets.Length() % 2 != 0) throw to_js(info.Env(), "USAGE", "run: reads must be an array of pairs: an offset, an array");
   for (uint32_t r = 0; r + 1 < targets.Length(); r += 2) reads.push_back({integer(targets[r], "offset"), std::vector<uint8_t>(bytes(targets[r + 1], "into").size)});
 
-  const auto work = [device, arena, commands = std::move(commands), reads = std::move(reads)]() mutable {
-    const std::lock_guard lock(device->lock);
+  const auto running = hold(memory);
+  auto work = [device, memory, running, commands = std::move(commands), reads = std::move(reads)]() mutable {
+    const std::lock_guard lock(memory->lock);
     for (const Command& command : commands) {
-      for (const Copy& write : command.writes) arena->write(write.offset, write.data.data(), static_cast<int64_t>(write.data.size()));
+      for (const Copy& write : command.writes) memory->arena.write(write.offset, write.data.data(), static_cast<int64_t>(write.data.size()));
       command.program->program.run(device->cpu);
     }
-    for (Copy& read : reads) arena->read(read.offset, read.data.data(), static_cast<int64_t>(read.data.size()));
+    for (Copy& read : reads) memory->arena.read(read.offset, read.data.data(), static_cast<int64_t>(read.data.size()));
     return std::move(reads);
   };
   auto into = std::make_shared<Napi::ObjectReference>(Napi::Persistent(targets.As<Napi::Object>()));
@@ -114,7 +127,7 @@ Napi::Value run_programs(const Napi::CallbackInfo& info) {
     }
     return env.Undefined();
   };
-  return async(info.Env(), work, finish);
+  return async(info.Env(), std::move(work), finish, device->calls);
 }
 
 // profile(device, program) -> promise of [{ op, calls, seconds }]
@@ -123,8 +136,8 @@ Napi::Value profile_program(const Napi::CallbackInfo& info) {
   const auto program = get_handle<BoundProgram>(info[1]);
   return async(
       info.Env(),
-      [device, program] {
-        const std::lock_guard lock(device->lock);
+      [device, program, running = hold(program->memory)] {
+        const std::lock_guard lock(program->memory->lock);
         return program->program.profile(device->cpu);
       },
       [](Napi::Env env, std::vector<Program::Timing>& timings) -> Napi::Value {
@@ -137,25 +150,23 @@ Napi::Value profile_program(const Napi::CallbackInfo& info) {
           list.Set(list.Length(), entry);
         }
         return list;
-      });
+      },
+      device->calls);
 }
 
 Napi::Value dispose(const Napi::CallbackInfo& info) {
-  if (!dispose_handle<BoundProgram>(info[0]) && !dispose_handle<Arena>(info[0]) && !dispose_handle<Device>(info[0])) throw to_js(info.Env(), "USAGE", "dispose: not a handle");
+  if (!dispose_handle<BoundProgram>(info[0]) && !dispose_handle<Memory>(info[0]) && !dispose_handle<Device>(info[0])) throw to_js(info.Env(), "USAGE", "dispose: not a handle");
   return info.Env().Undefined();
 }
 
 // devicePeak(device, 'f32' | 'bf16') -> promise of FLOP/s
 Napi::Value device_peak(const Napi::CallbackInfo& info) {
   const auto device = get_handle<Device>(info[0]);
-  const Type type = text(info[1], "type") == "bf16" ? Type::bf16 : Type::f32;
+  const std::string name = text(info[1], "type");
+  require(name == "f32" || name == "bf16", "type must be f32 or bf16");
+  const Type type = name == "bf16" ? Type::bf16 : Type::f32;
   return async(
-      info.Env(),
-      [device, type] {
-        const std::lock_guard lock(device->lock);
-        return measured_peak(device->cpu, type);
-      },
-      [](Napi::Env env, double flops) -> Napi::Value { return Napi::Number::New(env, flops); });
+      info.Env(), [device, type] { return measured_peak(device->cpu, type); }, [](Napi::Env env, double flops) -> Napi::Value { return Napi::Number::New(env, flops); }, device->calls);
 }
 
 Napi::Value available(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), available_threads()); }

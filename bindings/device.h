@@ -1,4 +1,4 @@
-// The open device as the addon holds it. Its pool serves one caller at a time, so calls take the lock.
+// The open device as the addon holds it, and what programs run in. A pool serves one caller at a time, so calls wait for each other.
 #pragma once
 #include <mutex>
 
@@ -12,11 +12,17 @@ namespace nichelm::binding {
 struct Device {
   Device(int threads, Isa isa) : cpu(threads, isa) {}
   Cpu cpu;
-  std::mutex lock;
+  std::shared_ptr<Calls> calls = std::make_shared<Calls>();
+};
+struct Memory {
+  explicit Memory(int64_t bytes) : arena(bytes) {}
+  Arena arena;
+  int running = 0;  // runs that are under way or wait; main thread only
+  std::mutex lock;  // two devices may run programs in one arena, but not at once
 };
 struct BoundProgram {
-  BoundProgram(std::shared_ptr<Arena> arena, std::string_view text, Isa isa) : arena(std::move(arena)), program(text, *this->arena, isa) {}
-  std::shared_ptr<Arena> arena;  // the program's addresses are in it
+  BoundProgram(std::shared_ptr<Memory> memory, std::string_view text, Isa isa) : memory(std::move(memory)), program(text, this->memory->arena, isa) {}
+  std::shared_ptr<Memory> memory;  // the program's addresses are in it
   Program program;
 };
 
@@ -24,7 +30,7 @@ template <> struct Tag<Device> {
   static constexpr napi_type_tag value{0x6e696368656c6d01, 0x6465766963650000};
   static constexpr const char* name = "device";
 };
-template <> struct Tag<Arena> {
+template <> struct Tag<Memory> {
   static constexpr napi_type_tag value{0x6e696368656c6d02, 0x6172656e61000000};
   static constexpr const char* name = "arena";
 };

@@ -204,6 +204,7 @@ void nearest(Cpu& device, const float* x, int64_t rows, int64_t width, const flo
 
 Kmeans kmeans(Cpu& device, const float* x, int64_t rows, int64_t width, const KmeansOptions& options) {
   require(options.clusters >= 1 && width >= 1 && options.iterations >= 1 && options.restarts >= 1, "kmeans: clusters, columns, iterations and restarts must be positive");
+  require(options.iterations <= 100000 && options.restarts <= 1000, "kmeans: there may be 100000 iterations and 1000 restarts at most");
   require(rows <= INT32_MAX, "kmeans: more rows than can be numbered");
   if (rows < options.clusters)
     throw Error(ErrorCode::argument, "kmeans: " + std::to_string(options.clusters) + " clusters cannot be made from " + std::to_string(rows) + " windows; ask for fewer clusters");

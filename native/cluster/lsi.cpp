@@ -8,6 +8,7 @@
 #include "cluster/eigen.h"
 #include "cluster/sparse.h"
 #include "cluster/splitmix.h"
+#include "runtime/arena.h"
 
 namespace nichelm::cluster {
 namespace {
@@ -142,6 +143,7 @@ std::vector<float> random_directions(int64_t count, uint64_t seed) {
 // Leading right singular vectors of a, as the projection (columns of a, dimensions), and the singular values.
 void randomized_svd(Cpu& device, const Sparse& a, const LsiOptions& options, Lsi& lsi) {
   const int64_t rows = a.rows(), terms = a.columns, dimensions = options.dimensions, width = dimensions + options.oversampling;
+  require_memory(4 * width * (terms + rows + std::max(rows, terms)) + 24 * width * width);
   const Sparse at = transposed(a);
   std::vector<float> z = random_directions(terms * width, options.seed), y(static_cast<size_t>(rows * width)), scratch(static_cast<size_t>(std::max(rows, terms) * width));
   for (int64_t iteration = 0; iteration <= options.iterations; ++iteration) {
@@ -167,6 +169,7 @@ void randomized_svd(Cpu& device, const Sparse& a, const LsiOptions& options, Lsi
 
 Lsi fit_lsi(Cpu& device, const Windows& sample, const TokenText& text, const LsiOptions& options) {
   require(options.dimensions >= 1 && options.terms >= 1 && options.iterations >= 0 && options.oversampling >= 0, "lsi: dimensions and terms must be positive, iterations and oversampling not negative");
+  require(options.dimensions <= kMostDimensions && options.oversampling <= kMostDimensions && options.iterations <= 1000, "lsi: there may be 65536 dimensions, as many more of oversampling, and 1000 iterations at most");
   const Counts counts = count_words(device, sample, text);
   Lsi lsi;
   for (const auto& [word, windows] : choose_terms(window_frequencies(device, counts), options)) {
@@ -176,7 +179,7 @@ Lsi fit_lsi(Cpu& device, const Windows& sample, const TokenText& text, const Lsi
   const TermIndex index(lsi.terms);
   Sparse values;
   values.columns = static_cast<int64_t>(lsi.terms.size());
-  for (int64_t w = 0; w < sample.count; ++w) append_row(values, index, lsi.idf, &counts.word[counts.offset[w]], &counts.count[counts.offset[w]], counts.offset[w + 1] - counts.offset[w]);
+  for (int64_t w = 0; w < sample.count; ++w) append_row(values, index, lsi.idf, counts.word.data() + counts.offset[w], counts.count.data() + counts.offset[w], counts.offset[w + 1] - counts.offset[w]);
   randomized_svd(device, values, options, lsi);
   return lsi;
 }

@@ -11,6 +11,8 @@
 
 namespace nichelm::cluster {
 
+constexpr int64_t kMostDimensions = 65536;
+
 struct LsiOptions {
   int64_t dimensions = 128;
   int64_t terms = 50000;        // the most frequent words, by windows that have them

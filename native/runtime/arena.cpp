@@ -39,11 +39,14 @@ int64_t available_memory() {
   return available;
 }
 
-Arena::Arena(int64_t bytes) : bytes_(bytes) {
-  if (bytes <= 0) throw Error(ErrorCode::argument, "an arena needs a positive number of bytes; got " + std::to_string(bytes));
-  // The system would promise more than it has and end the process later, so ask first.
+void require_memory(int64_t bytes) {
   const int64_t available = available_memory();
   if (available >= 0 && bytes > available) throw Error(ErrorCode::memory, "out of memory: " + mebibytes(bytes) + " are needed, " + mebibytes(std::max<int64_t>(0, available)) + " are available");
+}
+
+Arena::Arena(int64_t bytes) : bytes_(bytes) {
+  if (bytes <= 0) throw Error(ErrorCode::argument, "an arena needs a positive number of bytes; got " + std::to_string(bytes));
+  require_memory(bytes);  // the system would promise more than it has and end the process later
   void* data = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED) throw Error(ErrorCode::memory, "out of memory: " + mebibytes(bytes) + " could not be had");
   data_ = static_cast<char*>(data);
@@ -56,7 +59,7 @@ Arena::~Arena() { munmap(data_, static_cast<size_t>(bytes_)); }
 
 void Arena::check(int64_t offset, int64_t bytes) const {
   if (offset < 0 || bytes < 0 || offset > bytes_ - bytes)
-    throw Error(ErrorCode::argument, "bytes " + std::to_string(offset) + " to " + std::to_string(offset + bytes) + " are outside the arena of " + std::to_string(bytes_) + " bytes");
+    throw Error(ErrorCode::argument, std::to_string(bytes) + " bytes from " + std::to_string(offset) + " on are not all inside the arena of " + std::to_string(bytes_) + " bytes");
 }
 
 void Arena::write(int64_t offset, const void* from, int64_t bytes) {

@@ -27,4 +27,7 @@ class Arena {
 // Memory that this process could still get: what the system says is available, capped by the cgroup's limit. -1 if unknown.
 int64_t available_memory();
 
+// Throws a memory error that says how much is asked for and how much there is, where that is less.
+void require_memory(int64_t bytes);
+
 }  // namespace nichelm

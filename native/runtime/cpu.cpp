@@ -21,7 +21,25 @@ const char* name_of(Isa isa) {
 
 namespace {
 
+// Whether this build has kernels of the instruction set.
+bool built(Isa isa) {
+  switch (isa) {
+#ifdef NICHELM_HAS_avx2
+    case Isa::avx2:
+#endif
+#ifdef NICHELM_HAS_avx512
+    case Isa::avx512:
+#endif
+#ifdef NICHELM_HAS_avx512bf16
+    case Isa::avx512bf16:
+#endif
+    case Isa::portable: return true;
+    default: return false;
+  }
+}
+
 bool runs(Isa isa) {
+  if (!built(isa)) return false;
 #ifdef __x86_64__
   __builtin_cpu_init();
   const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
@@ -49,7 +67,7 @@ Isa best_isa() {
 Isa parse_isa(const std::string& name) {
   for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512bf16})
     if (name == name_of(isa)) {
-      if (!runs(isa)) throw Error(ErrorCode::device, "instruction set '" + name + "' was asked for, but this CPU does not have it");
+      if (!runs(isa)) throw Error(ErrorCode::device, "instruction set '" + name + "' was asked for, but this CPU or this build does not have it");
       return isa;
     }
   throw Error(ErrorCode::argument, "unknown instruction set '" + name + "'; there are portable, avx2, avx512, avx512bf16");
@@ -72,22 +90,16 @@ void* Cpu::grow(Buffer& buffer, int64_t bytes) {
   if (buffer.bytes >= bytes) return buffer.data;
   const int64_t rounded = (bytes + 4095) / 4096 * 4096;
   std::free(buffer.data);
+  scratch_bytes_.fetch_sub(buffer.bytes, std::memory_order_relaxed);
   buffer.bytes = 0;
   buffer.data = std::aligned_alloc(4096, static_cast<size_t>(rounded));
   if (!buffer.data) throw Error(ErrorCode::memory, "out of memory: " + std::to_string(rounded) + " bytes of scratch memory for one kernel could not be had");
   buffer.bytes = rounded;
+  scratch_bytes_.fetch_add(rounded, std::memory_order_relaxed);
   return buffer.data;
 }
 
 void* Cpu::scratch(int thread, int64_t bytes, int slot) { return grow(scratch_[static_cast<size_t>(thread)][static_cast<size_t>(slot)], bytes); }
 void* Cpu::shared_scratch(int64_t bytes, int slot) { return grow(shared_[static_cast<size_t>(slot)], bytes); }
-
-int64_t Cpu::scratch_bytes() const {
-  int64_t total = 0;
-  for (const auto& slots : scratch_)
-    for (const Buffer& buffer : slots) total += buffer.bytes;
-  for (const Buffer& buffer : shared_) total += buffer.bytes;
-  return total;
-}
 
 }  // namespace nichelm

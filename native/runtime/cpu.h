@@ -1,6 +1,7 @@
 // The CPU device: a pool that splits work over threads, and scratch memory for each of them.
 // The split never changes what one piece computes, so results are the same bits with any number of threads.
 #pragma once
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -54,7 +55,7 @@ class Cpu {
   void* scratch(int thread, int64_t bytes, int slot = 0);
   // One buffer that all threads share; call it outside split and each.
   void* shared_scratch(int64_t bytes, int slot = 0);
-  int64_t scratch_bytes() const;
+  int64_t scratch_bytes() const { return scratch_bytes_.load(std::memory_order_relaxed); }  // may be asked while a kernel runs
 
  private:
   struct Buffer { void* data = nullptr; int64_t bytes = 0; ~Buffer(); };
@@ -65,6 +66,7 @@ class Cpu {
   Pool pool_;
   std::vector<std::array<Buffer, kSlots>> scratch_;
   std::array<Buffer, kSlots> shared_;
+  std::atomic<int64_t> scratch_bytes_{0};
 };
 
 // The device as a kernel file of one instruction set sees it.

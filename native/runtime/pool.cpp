@@ -4,7 +4,11 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <string>
+#include <system_error>
 #include <utility>
+
+#include "runtime/error.h"
 
 #ifdef __linux__
 #include <sched.h>
@@ -28,10 +32,17 @@ inline void pause() {
 }  // namespace
 
 Pool::Pool(int threads) {
-  for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { work(t); });
+  try {
+    for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { work(t); });
+  } catch (const std::system_error&) {
+    stop();
+    throw Error(ErrorCode::memory, "the system would not start " + std::to_string(threads) + " threads; ask for fewer");
+  }
 }
 
-Pool::~Pool() {
+Pool::~Pool() { stop(); }
+
+void Pool::stop() {
   stop_ = true;
   generation_.fetch_add(1);
   generation_.notify_all();

@@ -22,6 +22,7 @@ class Pool {
   void run(void (*task)(void* context, int thread), void* context);
 
  private:
+  void stop();
   void work(int thread);
   void attempt(int thread);
 

@@ -1,5 +1,6 @@
 #include "runtime/program.h"
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <functional>
@@ -30,6 +31,8 @@ template <class T> T number(std::string_view text, const char* what) {
   return value;
 }
 
+struct Operand { const char *name, *kind; Tensor tensor; };
+
 Tensor parse_operand(std::string_view text, const Arena& arena) {
   const size_t first = text.find(':'), second = text.find(':', first + 1);
   if (first == std::string_view::npos || second == std::string_view::npos) bad("operand '" + std::string(text) + "' is not OFFSET:TYPE:SHAPE");
@@ -40,20 +43,33 @@ Tensor parse_operand(std::string_view text, const Arena& arena) {
   else if (type == "bf16") t.type = Type::bf16;
   else if (type == "i32") t.type = Type::i32;
   else bad("unknown type '" + std::string(type) + "'");
+  int64_t cells = 1;
   for (std::string_view rest = text.substr(second + 1);;) {
     const size_t comma = rest.find(',');
     if (t.axes == t.shape.size()) bad("more than 4 axes in '" + std::string(text) + "'");
     const auto axis = number<int64_t>(rest.substr(0, comma), "axis");
     if (axis < 0 || axis > (int64_t{1} << 40)) bad("axis out of range in '" + std::string(text) + "'");
-    if (t.size() > 0 && axis > (int64_t{1} << 42) / t.size()) bad("tensor too large in '" + std::string(text) + "'");
+    // An empty tensor's other axes count too: loops go over them.
+    if (axis > 0 && axis > (int64_t{1} << 42) / cells) bad("tensor too large in '" + std::string(text) + "'");
+    cells *= std::max<int64_t>(1, axis);
     t.shape[t.axes++] = axis;
     if (comma == std::string_view::npos) break;
     rest.remove_prefix(comma + 1);
   }
   if (offset < 0 || offset % 64 != 0) bad("offset " + std::to_string(offset) + " is not a multiple of 64");
-  if (offset > arena.bytes() - t.bytes()) bad("operand '" + std::string(text) + "' lies outside the arena of " + std::to_string(arena.bytes()) + " bytes");
+  if (offset > arena.bytes() - t.bytes() || cells > arena.bytes()) bad("operand '" + std::string(text) + "' lies outside the arena of " + std::to_string(arena.bytes()) + " bytes");
   t.data = arena.data() + offset;
   return t;
+}
+
+constexpr bool writes(std::string_view kind) { return kind.starts_with("out") || kind.starts_with("inout") || kind.starts_with("accumulate"); }
+
+// A result may take the very place of an operand of its kind, but not lie across one: kernels read some operands twice.
+void check_apart(const Operand& a, const Operand& b) {
+  const auto *from = static_cast<const char*>(a.tensor.data), *other = static_cast<const char*>(b.tensor.data);
+  if (!from || !other || !(writes(a.kind) || writes(b.kind)) || from + a.tensor.bytes() <= other || other + b.tensor.bytes() <= from) return;
+  if (a.tensor.bytes() == 0 || b.tensor.bytes() == 0 || (from == other && a.tensor.bytes() == b.tensor.bytes() && a.tensor.type == b.tensor.type)) return;
+  bad(std::string(a.name) + " and " + b.name + " overlap");
 }
 
 template <class T> void parse_value(std::string_view text, const Arena& arena, T& into) {
@@ -78,7 +94,8 @@ template <class Op> std::shared_ptr<const void> parse_op(const Values& values, c
   auto op = std::make_shared<Op>();
   constexpr auto fields = Op::fields();
   size_t found = 0;
-  const auto fill = [&](const char* name, auto member) {
+  std::vector<Operand> operands;
+  const auto fill = [&]<class T>(const char* name, T Op::*member) {
     const auto value = values.find(name);
     if (value == values.end()) bad(std::string("'") + name + "' is missing");
     ++found;
@@ -86,6 +103,10 @@ template <class Op> std::shared_ptr<const void> parse_op(const Values& values, c
       parse_value(value->second, arena, (*op).*member);
     } catch (const Error& e) {
       bad(std::string(name) + ": " + e.what());
+    }
+    if constexpr (std::is_base_of_v<Tensor, T>) {
+      for (const Operand& other : operands) check_apart(other, {name, kind_of<T>(), (*op).*member});
+      operands.push_back({name, kind_of<T>(), (*op).*member});
     }
   };
   [&]<size_t... I>(std::index_sequence<I...>) { (fill(fields.names[I], std::get<I>(fields.members)), ...); }(std::make_index_sequence<fields.names.size()>{});

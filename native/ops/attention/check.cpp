@@ -13,7 +13,7 @@ void need(bool holds, const char* op, const char* what) {
 void check_inputs(const char* op, const Tensor& qkv, const Tensor& starts, const Tensor& y, const Tensor& lse, int64_t heads, int64_t kv_heads) {
   need(qkv.type == Type::f32 || qkv.type == Type::bf16, op, "qkv must be f32 or bf16");
   need(heads > 0 && kv_heads > 0 && heads % kv_heads == 0, op, "kv_heads must be positive and divide heads");
-  need(qkv.width() > 0 && qkv.width() % (heads + 2 * kv_heads) == 0, op, "qkv's width must be heads + 2 kv_heads times the head width");
+  need(qkv.width() > 0 && heads <= qkv.width() && qkv.width() % (heads + 2 * kv_heads) == 0, op, "qkv's width must be heads + 2 kv_heads times the head width");
   need(starts.type == Type::i32 && starts.axes == 2, op, "starts must be i32 of shape (rows, length)");
   need(starts.size() == qkv.rows(), op, "starts must hold one element for each token of qkv");
   const int64_t width = qkv.width() / (heads + 2 * kv_heads) * heads;
