@@ -44,10 +44,10 @@ export function fromHuggingFaceConfig(folder: string): ModelConfig {
 }
 
 function gpt2(from: Fields): ModelConfig {
-  from.only('activation_function', ['gelu_new', 'gelu_pytorch_tanh'])
-  from.only('scale_attn_weights', [true, undefined])
-  from.only('scale_attn_by_inverse_layer_idx', [false, undefined])
-  from.only('add_cross_attention', [false, undefined])
+  from.oneOf('activation_function', ['gelu_new', 'gelu_pytorch_tanh'])
+  from.oneOf('scale_attn_weights', [true, undefined])
+  from.oneOf('scale_attn_by_inverse_layer_idx', [false, undefined])
+  from.oneOf('add_cross_attention', [false, undefined])
   const width = from.count('n_embd'), heads = from.count('n_head')
   return {
     vocabulary: from.count('vocab_size'), context: from.count('n_positions'), layers: from.count('n_layer'), width, heads, keyValueHeads: heads,
@@ -57,11 +57,11 @@ function gpt2(from: Fields): ModelConfig {
 }
 
 function llama(from: Fields): ModelConfig {
-  from.only('hidden_act', ['silu', undefined])
-  from.only('attention_bias', [false, undefined])
-  from.only('mlp_bias', [false, undefined])
+  from.oneOf('hidden_act', ['silu', undefined])
+  from.oneOf('attention_bias', [false, undefined])
+  from.oneOf('mlp_bias', [false, undefined])
   const rope = new Fields((from.json.rope_parameters ?? from.json.rope_scaling ?? {}) as Json, from.file)
-  rope.only('rope_type', ['default', undefined])
+  rope.oneOf('rope_type', ['default', undefined])
   const width = from.count('hidden_size'), heads = from.count('num_attention_heads')
   if (from.has('head_dim') && from.count('head_dim') * heads !== width) from.refuse('head_dim', `${from.count('head_dim')} times ${heads} heads is not the width ${width}`)
   return {
@@ -93,7 +93,7 @@ class Fields {
     const value = this.json[field] ?? otherwise
     return typeof value === 'boolean' ? value : this.refuse(field, 'must be true or false')
   }
-  only(field: string, allowed: unknown[]): void {
+  oneOf(field: string, allowed: unknown[]): void {
     const value = this.json[field] ?? undefined
     if (!allowed.includes(value)) this.refuse(field, `${JSON.stringify(value)} is not supported; it can be ${allowed.map((v) => (v === undefined ? 'absent' : JSON.stringify(v))).join(' or ')}`)
   }
