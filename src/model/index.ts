@@ -1,5 +1,8 @@
 export { modelConfig, checkConfig, PRESETS, type ModelChanges, type ModelConfig, type Preset } from './config.js'
 export { countModel, countParameters, type ModelCounts } from './count.js'
+export { countMethod, LORA, loraParameters, projectedElements, projectedParameters, usualProjectedLayers, usualProjection, type LoraSizes, type MethodCounts, type MethodSizes, type ProjectionSizes } from './countMethods.js'
+export { METHOD_NAMES, METHOD_WORDS, type MethodName } from './methods.js'
+export { planMethod, type MethodMemory, type MethodMemoryOptions } from './methodMemory.js'
 export { openHuggingFace, writeHuggingFace, type StoredModel } from './huggingFace.js'
 export { parameterSpecs, type ParameterSpec, type Precision } from './parameters.js'
 export { ModelSession, planSession, type HostRows, type MemoryUse, type OptimizerSettings, type SessionOptions } from './session.js'

@@ -45,6 +45,11 @@ const WRONG: [string[], RegExp][] = [
   [['params', '--model', 'slm', '--model', 'llm'], /--model: was given more than once/],
   [['params', '--model', 'slm', '--heads', '3'], /heads/],
   [['params', '--model', 'slm', '--precision', 'f16'], /f32.*bf16/],
+  [['params', '--model', 'slm', '--method', 'slm-np'], /slm-pn/],
+  [['params', '--model', 'slm', '--experts', '4'], /--experts: belongs to slm-pn, slm-mix, not to slm/],
+  [['params', '--model', 'slm', '--method', 'slm-pn', '--experts', '0'], /--experts 0: must be at least 1/],
+  [['params', '--model', 'slm', '--method', 'slm-pn', '--projected-layers', '8'], /8 projected layers: the model has 7/],
+  [['params', '--model', 'nano', '--method', 'slm-d'], /slm-d needs a teacher/],
   [['evaluate', '--model', 'x', '--logits', 'y'], /tokens/],
   [['evaluate', '--model', 'x', '--corpus', 'y', '--tokens', 'z'], /corpus|tokens/],
   [['train', '--corpus', 'x', '--tokenizer', 'y', '--steps', '1', '--into', 'z', '--weights', 'w'], /--weights needs --assignments/],
@@ -87,6 +92,15 @@ test('params as JSON', async () => {
   const width = 1024, layer = 12 * width * width + 13 * width
   assert.equal(found['parameters'], 7 * layer + 2 * width + (32000 + 1024) * width)
   assert(found['training_memory_bytes']! > 16 * found['parameters']!)
+})
+
+test('params of a method as JSON', async () => {
+  const { code, out, err } = await nichelm(['params', '--method', 'slm-pn', '--model', 'slm', '--experts', '32', '--vocab', '32000', '--json'])
+  assert.equal(code, 0, err)
+  const found = JSON.parse(out) as Record<string, number>
+  assert(Math.abs(found['pretraining_parameters']! / 1422e6 - 1) < 0.04)
+  assert(Math.abs(found['served_parameters']! / 126e6 - 1) < 0.04)
+  assert(found['pretraining_flops_per_token']! > found['finetuning_flops_per_token']!)
 })
 
 test('doctor says what it found', async () => {
