@@ -20,6 +20,6 @@ template <class... Ops> struct OpList {
 };
 
 using AllOps = OpList<Adamw, Add, Attention, AttentionGradient, Cast, ColumnSum, Embedding, EmbeddingGradient, Fill, Gelu, GeluGradient, GlobalNorm, LayerNorm, LayerNormGradient,
-                      LinearCrossEntropy, LinearCrossEntropyGradient, Matmul, MatmulAccumulate, RmsNorm, RmsNormGradient, Rotary, Swiglu, SwigluGradient>;
+                      LinearCrossEntropy, LinearCrossEntropyGradient, Matmul, MatmulAccumulate, RmsNorm, RmsNormGradient, Rotary, Scale, Swiglu, SwigluGradient>;
 
 }  // namespace nichelm

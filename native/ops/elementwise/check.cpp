@@ -22,6 +22,11 @@ void Add::check() const {
   require(alike(a, y), "add: y must be of a's type and size");
 }
 
+void Scale::check() const {
+  require(floating(x), "scale: x must be f32 or bf16");
+  require(alike(x, y), "scale: y must be of x's type and size");
+}
+
 void Gelu::check() const {
   require(floating(x), "gelu: x must be f32 or bf16");
   require(alike(x, y), "gelu: y must be of x's type and size");

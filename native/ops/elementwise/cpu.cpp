@@ -44,6 +44,16 @@ template <class T> void add(Cpu& device, const Add& op) {
   });
 }
 
+template <class T> void scale(Cpu& device, const Scale& op) {
+  const T* x = op.x.as<T>();
+  T* y = op.y.as<T>();
+  const float factor = op.factor;
+  blocks(device, op.y.size(), [=](int64_t first, int64_t last) {
+#pragma GCC ivdep
+    for (int64_t i = first; i < last; ++i) narrow(widen(x[i]) * factor, y[i]);
+  });
+}
+
 template <class T> void gelu_forward(Cpu& device, const Gelu& op) {
   const T* x = op.x.as<T>();
   T* y = op.y.as<T>();
@@ -73,6 +83,8 @@ template <> void run(cpu::NICHELM_ISA& device, const Cast& op) {
 }
 
 template <> void run(cpu::NICHELM_ISA& device, const Add& op) { op.y.type == Type::bf16 ? add<Bf16>(device, op) : add<float>(device, op); }
+
+template <> void run(cpu::NICHELM_ISA& device, const Scale& op) { op.y.type == Type::bf16 ? scale<Bf16>(device, op) : scale<float>(device, op); }
 
 template <> void run(cpu::NICHELM_ISA& device, const Gelu& op) { op.y.type == Type::bf16 ? gelu_forward<Bf16>(device, op) : gelu_forward<float>(device, op); }
 

@@ -29,6 +29,16 @@ struct Add {
   void check() const;
 };
 
+// y = factor x. Its gradient is itself.
+struct Scale {
+  In x;   // f32 or bf16
+  Out y;  // as x
+  float factor;
+
+  static constexpr auto fields() { return nichelm::fields<Scale>("scale", {"x", "y", "factor"}, &Scale::x, &Scale::y, &Scale::factor); }
+  void check() const;
+};
+
 // y = gelu(x), dx = dy gelu'(x), the tanh form of matmul.h; for where it cannot be an epilogue.
 struct Gelu {
   In x;   // f32 or bf16

@@ -24,6 +24,10 @@ template <> void run(Reference&, const Add& op) {
   for (int64_t i = 0; i < op.y.size(); ++i) op.y.as<float>()[i] = static_cast<float>(double(op.a.as<float>()[i]) + op.b.as<float>()[i]);
 }
 
+template <> void run(Reference&, const Scale& op) {
+  for (int64_t i = 0; i < op.y.size(); ++i) op.y.as<float>()[i] = static_cast<float>(double(op.factor) * op.x.as<float>()[i]);
+}
+
 template <> void run(Reference&, const Gelu& op) {
   for (int64_t i = 0; i < op.y.size(); ++i) {
     const double x = op.x.as<float>()[i];

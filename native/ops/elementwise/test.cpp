@@ -1,4 +1,4 @@
-// fill, cast, add, gelu and its gradient against the double reference: odd sizes, both types, every instruction set, any number of threads.
+// fill, cast, add, scale, gelu and its gradient against the double reference: odd sizes, both types, every instruction set, any number of threads.
 #include <limits>
 
 #include "ops/kernels.h"
@@ -79,6 +79,19 @@ TEST(elementwise_add) {
     }
 }
 
+TEST(elementwise_scale) {
+  for (int64_t size : kSizes)
+    for (Type type : {Type::f32, Type::bf16})
+      for (float factor : {2.5f, -0.1f, 0.0f}) {
+        Operand x(type, {size}, normal(size, 9));
+        std::vector<float> xv = x.values(), want(xv.size()), plain(xv.size());
+        Reference reference;
+        run(reference, Scale{{f32(xv, {size})}, {f32(want, {size})}, factor});
+        for (size_t i = 0; i < plain.size(); ++i) plain[i] = factor * xv[i];
+        against("scale", type, size, want, as_type(plain, type), [&](Tensor y) { return Scale{{x.tensor()}, {y}, factor}; });
+      }
+}
+
 TEST(elementwise_gelu) {
   for (int64_t size : kSizes)
     for (Type type : {Type::f32, Type::bf16})
@@ -122,6 +135,12 @@ TEST(elementwise_nan_and_in_place) {
       EXPECT(is_nan_there_only(apart.values()), "gelu: a NaN stays where it was");
       run_op(device, Gelu{{a.tensor()}, {a.tensor()}});
       EXPECT(same_bits(a.values(), apart.values()), "gelu: in place as apart");
+      run_op(device, Scale{{a.tensor()}, {apart.tensor()}, 0});
+      EXPECT(is_nan_there_only(apart.values()), "scale: a NaN times 0 stays NaN");
+      run_op(device, Scale{{a.tensor()}, {apart.tensor()}, 3});
+      Operand scaled(type, {2000}, a.values());
+      run_op(device, Scale{{scaled.tensor()}, {scaled.tensor()}, 3});
+      EXPECT(same_bits(scaled.values(), apart.values()), "scale: in place as apart");
       run_op(device, Add{{a.tensor()}, {b.tensor()}, {apart.tensor()}});
       run_op(device, Add{{a.tensor()}, {b.tensor()}, {b.tensor()}});
       EXPECT(is_nan_there_only(b.values()) && same_bits(b.values(), apart.values()), "add: in place as apart, a NaN stays");
@@ -138,6 +157,7 @@ TEST(elementwise_refuses) {
   EXPECT(refused(Fill{{i32(i, {4})}, 0}), "fill: i32");
   EXPECT(refused(Cast{{f32(x, {4})}, {f32(y, {5})}}), "cast: sizes");
   EXPECT(refused(Add{{f32(x, {4})}, {f32(y, {5})}, {f32(x, {4})}}), "add: sizes");
+  EXPECT(refused(Scale{{f32(x, {4})}, {f32(y, {5})}, 1}), "scale: sizes");
   EXPECT(refused(Gelu{{f32(x, {4})}, {i32(i, {4})}}), "gelu: types");
   EXPECT(refused(GeluGradient{{f32(y, {5})}, {f32(x, {4})}, {f32(x, {4})}}), "gelu_gradient: sizes");
 }

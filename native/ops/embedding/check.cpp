@@ -27,7 +27,7 @@ void EmbeddingGradient::check() const {
   require(places(tokens, starts), "embedding_gradient: tokens and starts must be i32 of one shape (rows, length), fewer than 2^31 in all");
   require(dy.type == Type::f32 || dy.type == Type::bf16, "embedding_gradient: dy must be f32 or bf16");
   require(dy.width() > 0 && dy.rows() == tokens.size(), "embedding_gradient: dy must have the shape (rows, length, width)");
-  require(table(dtoken_table, Type::f32, dy.width()), "embedding_gradient: dtoken_table must be f32 of shape (vocabulary, width)");
+  require(!dtoken_table.present() || table(dtoken_table, Type::f32, dy.width()), "embedding_gradient: dtoken_table must be f32 of shape (vocabulary, width)");
   if (dposition_table.present()) {
     require(table(dposition_table, Type::f32, dy.width()), "embedding_gradient: dposition_table must be f32 of shape (positions, width)");
     require(dposition_table.rows() >= tokens.width(), "embedding_gradient: dposition_table has fewer positions than a row has tokens");

@@ -64,7 +64,7 @@ template <class T, class RowOf> void scatter_add(Cpu& device, const Tensor& dy, 
 template <class T> void embedding_gradient(Cpu& device, const EmbeddingGradient& op) {
   const int32_t *tokens = op.tokens.as<int32_t>(), *starts = op.starts.as<int32_t>();
   const int64_t length = op.tokens.width();
-  scatter_add<T>(device, op.dy, op.dtoken_table, [&](int64_t place) { return int64_t{tokens[place]}; });
+  if (op.dtoken_table.present()) scatter_add<T>(device, op.dy, op.dtoken_table, [&](int64_t place) { return int64_t{tokens[place]}; });
   if (op.dposition_table.present()) scatter_add<T>(device, op.dy, op.dposition_table, [&](int64_t place) { return place % length - starts[place]; });
 }
 

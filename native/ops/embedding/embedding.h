@@ -20,11 +20,11 @@ struct Embedding {
   void check() const;
 };
 
-// dtoken_table[v] += sum of dy over the places where v stands, in their order; likewise dposition_table.
+// dtoken_table[v] += sum of dy over the places where v stands, in their order; likewise dposition_table. A frozen table has no gradient.
 struct EmbeddingGradient {
   In dy;                               // (rows, length, width) f32 or bf16
   In tokens, starts;
-  Accumulate dtoken_table;             // (vocabulary, width)   f32
+  AccumulateOptional dtoken_table;     // (vocabulary, width)   f32
   AccumulateOptional dposition_table;  // (positions, width)    f32
 
   static constexpr auto fields() {

@@ -36,7 +36,7 @@ template <> void run(Reference&, const Embedding& op) {
 template <> void run(Reference&, const EmbeddingGradient& op) {
   std::vector<int64_t> tokens, positions;
   for (int64_t place = 0; place < op.tokens.size(); ++place) tokens.push_back(token_at(op.tokens, place)), positions.push_back(position_at(op.starts, place));
-  scatter_add(op.dy, op.dtoken_table, tokens);
+  if (op.dtoken_table.present()) scatter_add(op.dy, op.dtoken_table, tokens);
   if (op.dposition_table.present()) scatter_add(op.dy, op.dposition_table, positions);
 }
 

@@ -110,6 +110,11 @@ TEST(embedding_gradient_against_reference) {
         EXPECT(within(error(got.positions, want.positions), error(loop.positions, want.positions)), "dposition_table: " + at);
         EXPECT(got.tokens == loop.tokens && got.positions == loop.positions, "sums in the order of places, so the same bits as the plain loop: " + at);
         EXPECT(without.tokens == loop.tokens && without.positions == Gradients(s).positions, "without positions: " + at);
+        Gradients only(s);
+        Operand dy(type, p.wide(), p.dy);
+        Problem q = p;
+        run_op(cpu, EmbeddingGradient{{dy.tensor()}, {i32(q.tokens, q.places())}, {i32(q.starts, q.places())}, {}, {f32(only.positions, {s.length + 2, s.width})}});
+        EXPECT(only.positions == loop.positions, "positions alone, tokens frozen: " + at);
       });
     }
 }

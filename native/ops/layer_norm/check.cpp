@@ -24,7 +24,7 @@ void LayerNormGradient::check() const {
   require(!residual.present() || like(residual, x), "layer_norm_gradient: residual must have the type and shape of x");
   require(f32_of(gain, x.width()), "layer_norm_gradient: gain must hold one f32 per column of x");
   require(f32_of(mean, x.rows()) && f32_of(scale, x.rows()), "layer_norm_gradient: mean and scale must hold one f32 per row of x");
-  require(f32_of(dgain, x.width()) && f32_of(dbias, x.width()), "layer_norm_gradient: dgain and dbias must hold one f32 per column of x");
+  require((!dgain.present() || f32_of(dgain, x.width())) && (!dbias.present() || f32_of(dbias, x.width())), "layer_norm_gradient: dgain and dbias must hold one f32 per column of x");
 }
 
 }  // namespace nichelm

@@ -32,7 +32,7 @@ template <class T> void layer_norm(Cpu& device, const LayerNorm& op) {
   });
 }
 
-// gains, biases: sums of this row's chunk. Each pass reads an element of every operand before dx is written there, so dx may lie in residual.
+// gains, biases: sums of this row's chunk, null where nobody asks for them. Each pass reads an element of every operand before dx is written there, so dx may lie in residual.
 template <class T> void gradient_row(const LayerNormGradient& op, int64_t row, float* gains, float* biases) {
   const int64_t width = op.x.width();
   const float* gain = op.gain.as<float>();
@@ -45,8 +45,8 @@ template <class T> void gradient_row(const LayerNormGradient& op, int64_t row, f
     const Lanes d = load(dy + i, lanes), n = inside((load(x + i, lanes) - mean) * scale, lanes), g = d * load(gain + i, lanes);
     sum_g += g;
     sum_gn += g * n;
-    store(load(gains + i, lanes) + d * n, gains + i, lanes);
-    store(load(biases + i, lanes) + d, biases + i, lanes);
+    if (gains) store(load(gains + i, lanes) + d * n, gains + i, lanes);
+    if (biases) store(load(biases + i, lanes) + d, biases + i, lanes);
   });
   const float mean_g = sum_of(sum_g) / static_cast<float>(width), mean_gn = sum_of(sum_gn) / static_cast<float>(width);
   over_lanes(width, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA {
@@ -59,15 +59,21 @@ template <class T> void gradient_row(const LayerNormGradient& op, int64_t row, f
 
 template <class T> void layer_norm_gradient(Cpu& device, const LayerNormGradient& op) {
   const int64_t width = op.x.width(), stride = 2 * width;
+  if (!op.dgain.present() && !op.dbias.present()) {
+    device.split(op.x.rows(), [&](int64_t first, int64_t last) {
+      for (int64_t row = first; row < last; ++row) gradient_row<T>(op, row, nullptr, nullptr);
+    });
+    return;
+  }
   const RowChunks chunks = row_chunks(op.x.rows());
   float* sums = static_cast<float*>(device.shared_scratch((chunks.count + 1) * stride * 4));
   device.each(chunks.count, [&](int64_t c, int) {
     float* gains = sums + c * stride;
     std::memset(gains, 0, static_cast<size_t>(stride) * 4);
-    for (int64_t row = chunks.first(c); row < chunks.last(c); ++row) gradient_row<T>(op, row, gains, gains + width);
+    for (int64_t row = chunks.first(c); row < chunks.last(c); ++row) gradient_row<T>(op, row, op.dgain.present() ? gains : nullptr, op.dbias.present() ? gains + width : nullptr);
   });
-  add_chunks(device, sums, chunks.count, stride, width, op.dgain.as<float>());
-  add_chunks(device, sums + width, chunks.count, stride, width, op.dbias.as<float>());
+  if (op.dgain.present()) add_chunks(device, sums, chunks.count, stride, width, op.dgain.as<float>());
+  if (op.dbias.present()) add_chunks(device, sums + width, chunks.count, stride, width, op.dbias.as<float>());
 }
 
 }  // namespace

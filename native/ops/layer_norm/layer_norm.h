@@ -24,9 +24,9 @@ struct LayerNorm {
 
 struct LayerNormGradient {
   In dy, x, gain, mean, scale;
-  InOptional residual;      // (..., width) as x: a gradient that reaches x by another way, added to dx
-  Out dx;                   // (..., width) as x
-  Accumulate dgain, dbias;  // (width) f32
+  InOptional residual;              // (..., width) as x: a gradient that reaches x by another way, added to dx
+  Out dx;                           // (..., width) as x
+  AccumulateOptional dgain, dbias;  // (width) f32; absent where the parameter is frozen
 
   static constexpr auto fields() {
     return nichelm::fields<LayerNormGradient>("layer_norm_gradient", {"dy", "x", "gain", "mean", "scale", "residual", "dx", "dgain", "dbias"}, &LayerNormGradient::dy, &LayerNormGradient::x,

@@ -43,8 +43,8 @@ template <> void run(Reference&, const LayerNormGradient& op) {
     }
   }
   for (int64_t i = 0; i < width; ++i) {
-    op.dgain.as<float>()[i] = static_cast<float>(op.dgain.as<float>()[i] + dgain[static_cast<size_t>(i)]);
-    op.dbias.as<float>()[i] = static_cast<float>(op.dbias.as<float>()[i] + dbias[static_cast<size_t>(i)]);
+    if (op.dgain.present()) op.dgain.as<float>()[i] = static_cast<float>(op.dgain.as<float>()[i] + dgain[static_cast<size_t>(i)]);
+    if (op.dbias.present()) op.dbias.as<float>()[i] = static_cast<float>(op.dbias.as<float>()[i] + dbias[static_cast<size_t>(i)]);
   }
 }
 

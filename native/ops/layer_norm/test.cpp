@@ -147,6 +147,26 @@ TEST(layer_norm_gradient_against_reference) {
       }
 }
 
+TEST(layer_norm_gradient_of_frozen_parameters) {  // what is asked for is the same, whatever else is
+  on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+    for (Type type : {Type::f32, Type::bf16}) {
+      const Shape s{131, 29};
+      const Problem problem(s, type);
+      const Backward all = kernel(cpu, problem, type, true, false);
+      for (int asked = 0; asked < 3; ++asked) {
+        Problem p = problem;
+        Operand dy(type, {s.rows, s.width}, p.dy), x(type, {s.rows, s.width}, p.x), residual(type, {s.rows, s.width}, p.residual), dx(type, {s.rows, s.width});
+        LayerNormGradient op{{dy.tensor()}, {x.tensor()}, {f32(p.gain, {s.width})}, {f32(p.forward.mean, {s.rows})}, {f32(p.forward.scale, {s.rows})}, {residual.tensor()}, {dx.tensor()}, {}, {}};
+        if (asked == 1) op.dgain = {f32(p.dgain, {s.width})};
+        if (asked == 2) op.dbias = {f32(p.dbias, {s.width})};
+        run_op(cpu, op);
+        EXPECT(dx.values() == all.dx, "dx: " + name);
+        EXPECT(p.dgain == (asked == 1 ? all.dgain : problem.dgain) && p.dbias == (asked == 2 ? all.dbias : problem.dbias), "dgain and dbias: " + name);
+      }
+    }
+  });
+}
+
 TEST(layer_norm_gradient_by_finite_differences) {
   const Shape s{3, 11};
   auto x = normal(s.rows * s.width, 1), gain = plus(normal(s.width, 2, 0.2f), 1), bias = normal(s.width, 3), dy = normal(s.rows * s.width, 4);
@@ -193,6 +213,11 @@ TEST(layer_norm_refuses) {
   EXPECT(refuses(bad, "epsilon"), "epsilon 0");
   LayerNormGradient gradient{{f32(x, {3, 4})}, {f32(x, {3, 4})}, {f32(four, {4})}, {f32(three, {3})}, {f32(three, {3})}, {}, {f32(out, {3, 4})}, {f32(four, {4})}, {f32(four, {4})}};
   gradient.check();
+  gradient.dgain = {}, gradient.dbias = {};
+  gradient.check();
+  gradient.dbias = {f32(three, {3})};
+  EXPECT(refuses(gradient, "dgain and dbias"), "a short dbias");
+  gradient.dbias = {};
   gradient.residual = {f32(x, {2, 4})};
   EXPECT(refuses(gradient, "residual"), "a short residual");
 }

@@ -22,7 +22,7 @@ void LinearCrossEntropy::check() const { check_forward(*this); }
 void LinearCrossEntropyGradient::check() const {
   check_forward(*this);
   require(dx.type == x.type && dx.size() == x.size() && dx.width() == x.width(), "linear_cross_entropy_gradient: dx must have the type and shape of x");
-  require(dweight.type == Type::f32 && dweight.size() == weight.size() && dweight.width() == weight.width(), "linear_cross_entropy_gradient: dweight must be f32 of the shape of weight");
+  require(!dweight.present() || (dweight.type == Type::f32 && dweight.size() == weight.size() && dweight.width() == weight.width()), "linear_cross_entropy_gradient: dweight must be f32 of the shape of weight");
 }
 
 }  // namespace nichelm

@@ -129,7 +129,7 @@ template <class T> void compute(Device& device, const Loss& op) {
     });
     if (!gradient) continue;
     const Tensor d = matrix(dlogits, type, count, vocabulary), dx = matrix(together ? op.dx.as<T>() + place[0] * width : some_dx, type, count, width);
-    run(device, MatmulAccumulate{{d}, {x}, {op.dweight}, true, false});
+    if (op.dweight.present()) run(device, MatmulAccumulate{{d}, {x}, {op.dweight}, true, false});
     run(device, Matmul{{d}, {op.weight}, {}, {}, {}, {dx}, {}, false, false, false});  // last: dx may lie where x does
     if (!together)
       for (int64_t n = 0; n < count; ++n) std::memcpy(op.dx.as<T>() + place[n] * width, some_dx + n * width, static_cast<size_t>(row_bytes));

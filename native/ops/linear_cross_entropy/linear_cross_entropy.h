@@ -28,8 +28,8 @@ struct LinearCrossEntropyGradient {
   In x, weight, targets, token_weights;
   Out nll;
   Out loss;
-  Out dx;              // (..., width) as x
-  Accumulate dweight;  // (vocabulary, width) f32
+  Out dx;                      // (..., width) as x
+  AccumulateOptional dweight;  // (vocabulary, width) f32; absent where the weight is frozen
 
   static constexpr auto fields() {
     return nichelm::fields<LinearCrossEntropyGradient>("linear_cross_entropy_gradient", {"x", "weight", "targets", "token_weights", "nll", "loss", "dx", "dweight"},

@@ -33,7 +33,7 @@ template <class Op> void compute(const Op& op, float* dx, float* dweight) {
       const double d = counts * (std::exp(logits[static_cast<size_t>(v)] - largest) / total - (v == target));
       for (int64_t i = 0; i < width; ++i) {
         dx_n[static_cast<size_t>(i)] += d * weight[v * width + i];
-        sums[static_cast<size_t>(v * width + i)] += d * x[i];
+        if (dweight) sums[static_cast<size_t>(v * width + i)] += d * x[i];
       }
     }
     std::copy(dx_n.begin(), dx_n.end(), dx + n * width);

@@ -159,6 +159,21 @@ TEST(linear_cross_entropy_in_place) {  // dx where x is
   });
 }
 
+TEST(linear_cross_entropy_gradient_of_a_frozen_weight) {
+  on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+    for (Type type : {Type::f32, Type::bf16}) {
+      Problem p({67, 24, 101, 3}, type);
+      const Result with = kernel(cpu, p, type);
+      Result r = poisoned(p);
+      r.dweight = with.dweight;
+      Operand x(type, p.rows(), p.x), weight(type, p.table(), p.weight), dx(type, p.rows());
+      run_op(cpu, LinearCrossEntropyGradient{{x.tensor()}, {weight.tensor()}, {i32(p.targets, {67})}, {f32(p.token_weights, {67})}, {f32(r.nll, {67})}, {tensor(&r.loss, Type::f32, {1})}, {dx.tensor()}, {}});
+      r.dx = dx.values();
+      EXPECT(same(r, with), name);
+    }
+  });
+}
+
 TEST(linear_cross_entropy_nan_is_seen) {
   on_cpus([&](Cpu& cpu, const std::string& name, bool) {
     for (Type type : {Type::f32, Type::bf16}) {

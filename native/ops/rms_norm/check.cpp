@@ -22,7 +22,7 @@ void RmsNormGradient::check() const {
   require(x.width() > 0, "rms_norm_gradient: the last axis of x must not be empty");
   require(like(dy, x) && like(dx, x), "rms_norm_gradient: dy and dx must have the type and shape of x");
   require(!residual.present() || like(residual, x), "rms_norm_gradient: residual must have the type and shape of x");
-  require(f32_of(gain, x.width()) && f32_of(dgain, x.width()), "rms_norm_gradient: gain and dgain must hold one f32 per column of x");
+  require(f32_of(gain, x.width()) && (!dgain.present() || f32_of(dgain, x.width())), "rms_norm_gradient: gain and dgain must hold one f32 per column of x");
   require(f32_of(scale, x.rows()), "rms_norm_gradient: scale must hold one f32 per row of x");
 }
 

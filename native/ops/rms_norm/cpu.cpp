@@ -27,7 +27,7 @@ template <class T> void rms_norm(Cpu& device, const RmsNorm& op) {
   });
 }
 
-// gains: sums of this row's chunk. Each pass reads an element of every operand before dx is written there, so dx may lie in residual.
+// gains: sums of this row's chunk, null where nobody asks for them. Each pass reads an element of every operand before dx is written there, so dx may lie in residual.
 template <class T> void gradient_row(const RmsNormGradient& op, int64_t row, float* gains) {
   const int64_t width = op.x.width();
   const float* gain = op.gain.as<float>();
@@ -39,7 +39,7 @@ template <class T> void gradient_row(const RmsNormGradient& op, int64_t row, flo
   over_lanes(width, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA {
     const Lanes dn = load(dy + i, lanes) * (load(x + i, lanes) * scale);
     sum_gn += dn * load(gain + i, lanes);
-    store(load(gains + i, lanes) + dn, gains + i, lanes);
+    if (gains) store(load(gains + i, lanes) + dn, gains + i, lanes);
   });
   const float mean_gn = sum_of(sum_gn) / static_cast<float>(width);
   over_lanes(width, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA {
@@ -52,6 +52,12 @@ template <class T> void gradient_row(const RmsNormGradient& op, int64_t row, flo
 
 template <class T> void rms_norm_gradient(Cpu& device, const RmsNormGradient& op) {
   const int64_t width = op.x.width();
+  if (!op.dgain.present()) {
+    device.split(op.x.rows(), [&](int64_t first, int64_t last) {
+      for (int64_t row = first; row < last; ++row) gradient_row<T>(op, row, nullptr);
+    });
+    return;
+  }
   const RowChunks chunks = row_chunks(op.x.rows());
   float* sums = static_cast<float*>(device.shared_scratch((chunks.count + 1) * width * 4));
   device.each(chunks.count, [&](int64_t c, int) {

@@ -34,6 +34,7 @@ template <> void run(Reference&, const RmsNormGradient& op) {
       op.dx.as<float>()[r * width + i] = static_cast<float>(scale * (double(dy[i]) * gain[i] - x[i] * scale * scale * sum / double(width)) + other);
     }
   }
+  if (!op.dgain.present()) return;
   for (int64_t i = 0; i < width; ++i) op.dgain.as<float>()[i] = static_cast<float>(op.dgain.as<float>()[i] + dgain[static_cast<size_t>(i)]);
 }
 

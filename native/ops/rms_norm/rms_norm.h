@@ -22,9 +22,9 @@ struct RmsNorm {
 
 struct RmsNormGradient {
   In dy, x, gain, scale;
-  InOptional residual;  // (..., width) as x: a gradient that reaches x by another way, added to dx
-  Out dx;               // (..., width) as x
-  Accumulate dgain;     // (width) f32
+  InOptional residual;       // (..., width) as x: a gradient that reaches x by another way, added to dx
+  Out dx;                    // (..., width) as x
+  AccumulateOptional dgain;  // (width) f32; absent where the gain is frozen
 
   static constexpr auto fields() {
     return nichelm::fields<RmsNormGradient>("rms_norm_gradient", {"dy", "x", "gain", "scale", "residual", "dx", "dgain"}, &RmsNormGradient::dy, &RmsNormGradient::x, &RmsNormGradient::gain,

@@ -139,6 +139,19 @@ TEST(rms_norm_gradient_against_reference) {
       }
 }
 
+TEST(rms_norm_gradient_of_a_frozen_gain) {
+  on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+    for (Type type : {Type::f32, Type::bf16}) {
+      const Shape s{131, 29};
+      Problem p(s, type);
+      const Backward with = kernel(cpu, p, type, true, false);
+      Operand dy(type, {s.rows, s.width}, p.dy), x(type, {s.rows, s.width}, p.x), residual(type, {s.rows, s.width}, p.residual), dx(type, {s.rows, s.width});
+      run_op(cpu, RmsNormGradient{{dy.tensor()}, {x.tensor()}, {f32(p.gain, {s.width})}, {f32(p.scale, {s.rows})}, {residual.tensor()}, {dx.tensor()}, {}});
+      EXPECT(dx.values() == with.dx, name);
+    }
+  });
+}
+
 TEST(rms_norm_gradient_by_finite_differences) {
   Problem p({3, 11}, Type::f32);
   p.x = normal(33, 2), p.scale = oracle(p.s, p.x, p.gain).scale;

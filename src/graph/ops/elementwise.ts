@@ -14,6 +14,16 @@ const addCall = defineOp('add', {
 /** a + b, alike in type and shape. */
 export const add = (a: Tensor, b: Tensor): Tensor => addCall({ a, b }).y!
 
+const scaleCall = defineOp('scale', {
+  fields: { x: 'in', y: 'out', factor: 'float' },
+  outputs: ({ x }) => ({ y: like(x!) }),
+  gradient: ({ operands: { x }, attributes }, { y: dy }, sink) => {
+    if (sink.needs(x)) sink.add(x, scale(dy!, Number(attributes.factor)))
+  },
+})
+/** factor · x. */
+export const scale = (x: Tensor, factor: number): Tensor => scaleCall({ x }, { factor }).y!
+
 const geluCall = defineOp('gelu', {
   fields: { x: 'in', y: 'out' },
   outputs: ({ x }) => ({ y: like(x!) }),

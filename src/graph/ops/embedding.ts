@@ -1,4 +1,3 @@
-import { NichelmError } from '../../base/errors.js'
 import { defineOp, fits } from '../op.js'
 import type { Tensor } from '../tensor.js'
 
@@ -10,16 +9,12 @@ const call = defineOp('embedding', {
     return { y: { dtype: token_table!.dtype, shape: [...tokens!.shape, token_table!.width] } }
   },
   gradient: ({ operands: { tokens, starts, token_table, position_table } }, { y: dy }) => {
-    if (!token_table!.gradient) {
-      if (position_table?.gradient) throw new NichelmError('INTERNAL', 'embedding: positions cannot be trained where tokens are frozen')
-      return
-    }
-    gradient({ dy, tokens, starts, dtoken_table: token_table!.gradient, dposition_table: position_table?.gradient })
+    if (token_table!.gradient || position_table?.gradient) gradient({ dy, tokens, starts, dtoken_table: token_table!.gradient, dposition_table: position_table?.gradient })
   },
 })
 
 const gradient = defineOp('embedding_gradient', {
-  fields: { dy: 'in', tokens: 'in', starts: 'in', dtoken_table: 'accumulate', dposition_table: 'accumulate?' },
+  fields: { dy: 'in', tokens: 'in', starts: 'in', dtoken_table: 'accumulate?', dposition_table: 'accumulate?' },
 })
 
 /**

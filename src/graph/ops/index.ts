@@ -1,6 +1,6 @@
 export { attention } from './attention.js'
 export { columnSum } from './columnSum.js'
-export { add, cast, fill, gelu, swiglu } from './elementwise.js'
+export { add, cast, fill, gelu, scale, swiglu } from './elementwise.js'
 export { embedding } from './embedding.js'
 export { linearCrossEntropy } from './loss.js'
 export { matmul, matmulAccumulate } from './matmul.js'

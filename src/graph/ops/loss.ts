@@ -21,9 +21,9 @@ const call = defineOp('linear_cross_entropy', {
 })
 
 const gradient = defineOp('linear_cross_entropy_gradient', {
-  fields: { x: 'in', weight: 'in', targets: 'in', token_weights: 'in', nll: 'out', loss: 'out', dx: 'out', dweight: 'accumulate' },
+  fields: { x: 'in', weight: 'in', targets: 'in', token_weights: 'in', nll: 'out', loss: 'out', dx: 'out', dweight: 'accumulate?' },
   outputs: ({ x }) => ({ nll: spec('f32', x!.rows), loss: spec('f32', 1), dx: like(x!) }),
-  flops: (node) => 3 * product(node),
+  flops: (node) => (node.operands.dweight ? 3 : 2) * product(node),
 })
 
 /**

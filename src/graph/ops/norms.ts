@@ -1,12 +1,5 @@
-import { NichelmError } from '../../base/errors.js'
 import { defineOp, fits } from '../op.js'
 import { like, spec, type Tensor } from '../tensor.js'
-
-/** The gradient of a norm's gain and bias is always added up; a frozen norm would need a kernel that leaves it out. */
-function buffer(parameter: Tensor): Tensor {
-  if (!parameter.gradient) throw new NichelmError('INTERNAL', `${parameter} is frozen, and norms cannot be`)
-  return parameter.gradient
-}
 
 const layer = defineOp('layer_norm', {
   fields: { x: 'in', gain: 'in', bias: 'in', y: 'out', mean: 'out', scale: 'out', epsilon: 'float' },
@@ -15,13 +8,13 @@ const layer = defineOp('layer_norm', {
     return { y: like(x!), mean: spec('f32', x!.rows), scale: spec('f32', x!.rows) }
   },
   gradient: ({ operands: { x, gain, bias }, outputs: { mean, scale } }, { y: dy }, sink) => {
-    const { dx } = layerGradient({ dy, x, gain, mean, scale, dgain: buffer(gain!), dbias: buffer(bias!) })
+    const { dx } = layerGradient({ dy, x, gain, mean, scale, dgain: gain!.gradient, dbias: bias!.gradient })
     if (sink.needs(x)) sink.add(x, dx!)
   },
 })
 
 const layerGradient = defineOp('layer_norm_gradient', {
-  fields: { dy: 'in', x: 'in', gain: 'in', mean: 'in', scale: 'in', residual: 'in?', dx: 'out', dgain: 'accumulate', dbias: 'accumulate' },
+  fields: { dy: 'in', x: 'in', gain: 'in', mean: 'in', scale: 'in', residual: 'in?', dx: 'out', dgain: 'accumulate?', dbias: 'accumulate?' },
   outputs: ({ x }) => ({ dx: like(x!) }),
 })
 
@@ -35,13 +28,13 @@ const rms = defineOp('rms_norm', {
     return { y: like(x!), scale: spec('f32', x!.rows) }
   },
   gradient: ({ operands: { x, gain }, outputs: { scale } }, { y: dy }, sink) => {
-    const { dx } = rmsGradient({ dy, x, gain, scale, dgain: buffer(gain!) })
+    const { dx } = rmsGradient({ dy, x, gain, scale, dgain: gain!.gradient })
     if (sink.needs(x)) sink.add(x, dx!)
   },
 })
 
 const rmsGradient = defineOp('rms_norm_gradient', {
-  fields: { dy: 'in', x: 'in', gain: 'in', scale: 'in', residual: 'in?', dx: 'out', dgain: 'accumulate' },
+  fields: { dy: 'in', x: 'in', gain: 'in', scale: 'in', residual: 'in?', dx: 'out', dgain: 'accumulate?' },
   outputs: ({ x }) => ({ dx: like(x!) }),
 })
 
