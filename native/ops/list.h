@@ -8,6 +8,7 @@
 #include "ops/global_norm/global_norm.h"
 #include "ops/layer_norm/layer_norm.h"
 #include "ops/linear_cross_entropy/linear_cross_entropy.h"
+#include "ops/linear_distillation/linear_distillation.h"
 #include "ops/matmul/matmul.h"
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/rotary/rotary.h"
@@ -20,6 +21,6 @@ template <class... Ops> struct OpList {
 };
 
 using AllOps = OpList<Adamw, Add, Attention, AttentionGradient, Cast, ColumnSum, Embedding, EmbeddingGradient, Fill, Gelu, GeluGradient, GlobalNorm, LayerNorm, LayerNormGradient,
-                      LinearCrossEntropy, LinearCrossEntropyGradient, Matmul, MatmulAccumulate, RmsNorm, RmsNormGradient, Rotary, Scale, Swiglu, SwigluGradient>;
+                      LinearCrossEntropy, LinearCrossEntropyGradient, LinearDistillation, LinearDistillationGradient, Matmul, MatmulAccumulate, RmsNorm, RmsNormGradient, Rotary, Scale, Swiglu, SwigluGradient>;
 
 }  // namespace nichelm
