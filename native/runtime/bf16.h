@@ -5,7 +5,11 @@
 #include <cstdint>
 #include <cstring>
 
+#ifdef __CUDACC__
+#define NICHELM_INLINE static __host__ __device__ __forceinline__
+#else
 #define NICHELM_INLINE static inline __attribute__((always_inline))
+#endif
 
 namespace nichelm {
 
@@ -20,11 +24,15 @@ NICHELM_INLINE float widen(Bf16 x) {
 }
 NICHELM_INLINE void narrow(float x, float& y) { y = x; }
 NICHELM_INLINE void narrow(float x, Bf16& y) {
+#ifdef __CUDA_ARCH__
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y.bits) : "f"(x));  // the same bits
+#else
   uint32_t bits;
   std::memcpy(&bits, &x, 4);
   const uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
   const bool nan = (bits & 0x7fffffff) > 0x7f800000;  // rounding could carry a NaN into infinity
   y.bits = static_cast<uint16_t>(nan ? 0x7fff : rounded);
+#endif
 }
 
 }  // namespace nichelm

@@ -1,20 +1,92 @@
-// Runs a test on every CPU device it must pass on: each instruction set, with 1, 2 and 5 threads.
+// Runs a test on every device it must pass on. CPU: each instruction set, with 1, 2 and 5 threads. cuda-emulated: the CUDA kernels on the emulator, in
+// several orders of threads. cuda: the GPU. `nichelm_test --device NAME` chooses one of the three.
 #pragma once
+#include <cstring>
+#include <map>
+#include <memory>
 #include <string>
+#include <vector>
 
+#include "cuda/device.h"
 #include "ops/kernels.h"
 #include "runtime/cpu.h"
 #include "test/test.h"
 
 namespace nichelm::test {
 
-// body(cpu, name, first): name says which device, first is true for the first thread count of an instruction set.
+// body(cpu, name, first): name says which device, first is true for the first thread count of an instruction set. For ops without a CUDA kernel.
 template <class Body> void on_cpus(const Body& body) {
+  if (!chosen_device("cpu")) return;
   for (int isa : isas())
     for (int threads : {1, 2, 5}) {
       Cpu cpu(threads, static_cast<Isa>(isa));
       body(cpu, std::string(name_of(cpu.isa())) + ", " + std::to_string(threads) + " threads", threads == 1);
     }
+}
+
+// A CPU or a CUDA device; run_op gives either the same operands in host memory.
+class Device {
+ public:
+  explicit Device(Cpu& cpu) : cpu_(&cpu) {}
+  explicit Device(CudaDevice& cuda) : cuda_(&cuda) {}
+  Cpu* cpu() const { return cpu_; }
+  CudaDevice* cuda() const { return cuda_; }
+
+ private:
+  Cpu* cpu_ = nullptr;
+  CudaDevice* cuda_ = nullptr;
+};
+
+// Operands of one call in device memory. Those that lie in one place lie in one place there too. Behind each is NaN that no kernel may touch, and what
+// is only read must come back as it was.
+class Staged {
+ public:
+  explicit Staged(CudaDevice& device) : device_(device) {}
+  ~Staged();
+  void* place(const Tensor& operand, bool written);  // copies it there
+  void fetch(const char* op);                        // copies results back, and checks
+
+ private:
+  static constexpr int64_t kGuard = 256;
+  struct Part { void* there; int64_t bytes; bool written; };
+  CudaDevice& device_;
+  std::map<void*, Part> parts_;
+};
+
+template <class Op> void run_op(Device& device, const Op& op) {
+  if (device.cpu()) return nichelm::run_op(*device.cpu(), op);
+  op.check();
+  Op there = op;
+  Staged staged(*device.cuda());
+  constexpr auto fields = Op::fields();
+  const auto place = [&]<class T>(T Op::*member) {
+    if constexpr (std::is_base_of_v<Tensor, T>) {
+      constexpr bool read_only = std::is_same_v<T, In> || std::is_same_v<T, InOptional>;
+      if ((op.*member).present()) (there.*member).data = staged.place(op.*member, !read_only);
+    }
+  };
+  std::apply([&](auto... members) { (place(members), ...); }, fields.members);
+  device.cuda()->run(fields.op, &there);
+  staged.fetch(fields.op);
+}
+
+// The CUDA devices to test on, each with its name, made ready by calling prepare.
+struct CudaChoice { CudaDevice* device; std::string name; std::function<void()> prepare; };
+const std::vector<CudaChoice>& cuda_devices();
+
+// As on_cpus, on CUDA devices too: first is true once for each kind of device, whose results must be the same bits however it runs.
+template <class Body> void on_devices(const Body& body) {
+  on_cpus([&](Cpu& cpu, const std::string& name, bool first) {
+    Device device(cpu);
+    body(device, name, first);
+  });
+  const CudaDevice* last = nullptr;
+  for (const CudaChoice& choice : cuda_devices()) {
+    choice.prepare();
+    Device device(*choice.device);
+    body(device, choice.name, choice.device != last);
+    last = choice.device;
+  }
 }
 
 // What any op must not accept: runs check() and expects its message to hold the words.

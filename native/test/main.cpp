@@ -13,6 +13,7 @@ namespace {
 struct Entry { const char* name; void (*body)(); };
 std::vector<Entry>& entries() { static std::vector<Entry> all; return all; }
 int passed = 0, failed = 0;
+std::string device;  // empty: not chosen
 
 }  // namespace
 
@@ -63,6 +64,8 @@ double error(const std::vector<float>& got, const std::vector<float>& want) {
 
 bool within(double kernel_error, double plain_error, double tiny) { return kernel_error <= 2 * plain_error + tiny; }
 
+bool chosen_device(const std::string& name) { return device.empty() ? name != "cuda" : name == device; }
+
 std::vector<int> isas() {
   std::vector<int> all;
   for (const char* name : {"portable", "avx2", "avx512", "avx512bf16"}) try {
@@ -74,9 +77,10 @@ std::vector<int> isas() {
 
 }  // namespace nichelm::test
 
-// nichelm_test [part of a test's name]
+// nichelm_test [--device cpu|cuda-emulated|cuda] [part of a test's name]
 int main(int argc, char** argv) {
   using namespace nichelm::test;
+  if (argc > 2 && std::strcmp(argv[1], "--device") == 0) device = argv[2], argc -= 2, argv += 2;
   int tests = 0;
   for (const auto& entry : entries())
     if (argc < 2 || std::strstr(entry.name, argv[1])) {

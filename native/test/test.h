@@ -31,6 +31,9 @@ double error(const std::vector<float>& got, const std::vector<float>& want);
 // The rule for tolerances: at most twice the error that a plain loop in the kernel's own precision makes, plus a tiny absolute term. NaN fails.
 bool within(double kernel_error, double plain_error, double tiny = 1e-7);
 
+// Whether tests run on this device: cpu, cuda-emulated, cuda. Without `--device` they run on the first two.
+bool chosen_device(const std::string& name);
+
 // The instruction sets this CPU has: every kernel is tested on each.
 std::vector<int> isas();
 

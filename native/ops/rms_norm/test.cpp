@@ -83,7 +83,7 @@ Backward plain(const Problem& p, bool with_residual) {  // the formulas in f32
   return b;
 }
 
-Backward kernel(Cpu& cpu, Problem p, Type type, bool with_residual, bool in_place) {
+Backward kernel(Device& cpu, Problem p, Type type, bool with_residual, bool in_place) {
   const Shape s = p.s;
   Operand dy(type, {s.rows, s.width}, p.dy), x(type, {s.rows, s.width}, p.x), residual(type, {s.rows, s.width}, p.residual), dx(type, {s.rows, s.width});
   RmsNormGradient op{{dy.tensor()}, {x.tensor()}, {f32(p.gain, {s.width})}, {f32(p.scale, {s.rows})}, {},
@@ -103,7 +103,7 @@ TEST(rms_norm_against_reference) {
       auto x = as_type(normal(s.rows * s.width, 7, 3), type), gain = gains(s.width);
       const Forward want = oracle(s, x, gain), loop = plain(s, x, gain);
       Forward first;
-      on_cpus([&](Cpu& cpu, const std::string& name, bool is_first) {
+      on_devices([&](Device& cpu, const std::string& name, bool is_first) {
         Operand in(type, {s.rows, s.width}, x), out(type, {s.rows, s.width});
         Forward got = poisoned(s);
         run_op(cpu, RmsNorm{{in.tensor()}, {f32(gain, {s.width})}, {out.tensor()}, {f32(got.scale, {s.rows})}, kEpsilon});
@@ -124,7 +124,7 @@ TEST(rms_norm_gradient_against_reference) {
         const Problem problem(s, type);
         const Backward want = oracle(problem, with_residual), loop = plain(problem, with_residual);
         Backward first;
-        on_cpus([&](Cpu& cpu, const std::string& name, bool is_first) {
+        on_devices([&](Device& cpu, const std::string& name, bool is_first) {
           const Backward got = kernel(cpu, problem, type, with_residual, false);
           const std::string at = place(name, s, type) + (with_residual ? ", residual" : "");
           if (s.width == 1)  // dx - residual nearly cancels: two terms of the size of dy gain scale
@@ -140,7 +140,7 @@ TEST(rms_norm_gradient_against_reference) {
 }
 
 TEST(rms_norm_gradient_of_a_frozen_gain) {
-  on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+  on_devices([&](Device& cpu, const std::string& name, bool) {
     for (Type type : {Type::f32, Type::bf16}) {
       const Shape s{131, 29};
       Problem p(s, type);
@@ -164,7 +164,7 @@ TEST(rms_norm_gradient_by_finite_differences) {
 
 TEST(rms_norm_nan_stays_in_its_row_and_is_seen) {
   for (Type type : {Type::f32, Type::bf16})
-    on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+    on_devices([&](Device& cpu, const std::string& name, bool) {
       const Shape s{3, 21};
       Problem p(s, type);
       p.x[21 + 20] = NAN;

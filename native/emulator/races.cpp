@@ -1,0 +1,106 @@
+// Races on shared memory: who wrote and who read each byte since the threads last met. Kernels are compiled with -fsanitize=thread, which makes the
+// compiler call a hook at every access; the hooks are here instead of ThreadSanitizer's own library.
+#include <algorithm>
+
+#include "emulator/grid.h"
+
+namespace nichelm::emulator {
+namespace {
+
+// Threads have met if the block has had a barrier since, or, within a warp, if the warp has had a collective since.
+struct Byte {
+  uint32_t write_block, write_warp, read_block, read_warp;  // how often the block, the thread's warp had met
+  int16_t writer, reader, other_reader;                     // -1: none; two readers, of different warps where there are such
+  bool flying;
+};
+std::vector<Byte> bytes;
+const char* shared;
+const Thread* running;
+uint32_t block_meetings;
+std::vector<uint32_t> warp_meetings;
+
+bool concurrent(int before, uint32_t block_then, uint32_t warp_then, unsigned now) {
+  return before >= 0 && static_cast<unsigned>(before) != now && block_then == block_meetings && (static_cast<unsigned>(before) / 32 != now / 32 || warp_then == warp_meetings[now / 32]);
+}
+
+}  // namespace
+
+void start_record(const char* memory, size_t count, unsigned warps) {
+  shared = memory;
+  bytes.clear();
+  if (!mode().races) return;
+  bytes.assign(count, Byte{0, 0, 0, 0, -1, -1, -1, false});
+  block_meetings = 1;
+  warp_meetings.assign(warps, 1);
+}
+void record_for(const Thread* thread) { running = thread; }
+void record_barrier() { ++block_meetings; }
+void record_warp(unsigned warp) {
+  if (mode().races) ++warp_meetings[warp];
+}
+void record_flight(const void* address, size_t count, bool flying) {
+  if (!mode().races) return;
+  const size_t first = static_cast<size_t>(static_cast<const char*>(address) - shared);
+  for (size_t i = first; i < first + count; ++i) bytes[i].flying = flying;
+}
+
+void record(const void* address, size_t count, unsigned thread, bool write) {
+  const size_t first = reinterpret_cast<uintptr_t>(address) - reinterpret_cast<uintptr_t>(shared);
+  if (first >= bytes.size()) return;
+  if (count > bytes.size() - first) fail("an access crosses the end of shared memory");
+  const uint32_t warp_now = warp_meetings[thread / 32];
+  for (size_t i = first; i < first + count; ++i) {
+    Byte& b = bytes[i];
+    if (b.flying) fail("byte %zu of shared memory is %s while an asynchronous copy writes it", i, write ? "written" : "read");
+    if (concurrent(b.writer, b.write_block, b.write_warp, thread)) fail("race: byte %zu of shared memory was written by thread %d and is %s without a barrier between", i, b.writer, write ? "written" : "read");
+    const auto self = static_cast<int16_t>(thread);
+    if (write) {
+      for (int reader : {b.reader, b.other_reader})
+        if (concurrent(reader, b.read_block, b.read_warp, thread)) fail("race: byte %zu of shared memory was read by thread %d and is written without a barrier between", i, reader);
+      b.writer = self, b.write_block = block_meetings, b.write_warp = warp_now;
+    } else {
+      if (b.read_block != block_meetings || b.reader < 0) b.reader = b.other_reader = self;
+      else if (static_cast<unsigned>(b.reader) / 32 != thread / 32) b.other_reader = self;
+      else b.reader = self;
+      b.read_block = block_meetings, b.read_warp = warp_now;
+    }
+  }
+}
+
+}  // namespace nichelm::emulator
+
+// Host code of kernel files has the hooks too: nothing runs then.
+#define NICHELM_HOOK(name, count, write)                \
+  extern "C" void __tsan_##name(void* address) {        \
+    using namespace nichelm::emulator;                  \
+    if (running) record(address, count, running->number, write); \
+  }
+NICHELM_HOOK(read1, 1, false)
+NICHELM_HOOK(read2, 2, false)
+NICHELM_HOOK(read4, 4, false)
+NICHELM_HOOK(read8, 8, false)
+NICHELM_HOOK(read16, 16, false)
+NICHELM_HOOK(write1, 1, true)
+NICHELM_HOOK(write2, 2, true)
+NICHELM_HOOK(write4, 4, true)
+NICHELM_HOOK(write8, 8, true)
+NICHELM_HOOK(write16, 16, true)
+NICHELM_HOOK(unaligned_read2, 2, false)
+NICHELM_HOOK(unaligned_read4, 4, false)
+NICHELM_HOOK(unaligned_read8, 8, false)
+NICHELM_HOOK(unaligned_read16, 16, false)
+NICHELM_HOOK(unaligned_write2, 2, true)
+NICHELM_HOOK(unaligned_write4, 4, true)
+NICHELM_HOOK(unaligned_write8, 8, true)
+NICHELM_HOOK(unaligned_write16, 16, true)
+extern "C" {
+void __tsan_init() {}
+void __tsan_func_entry(void*) {}
+void __tsan_func_exit() {}
+void __tsan_read_range(void* address, size_t count) {
+  if (nichelm::emulator::running) nichelm::emulator::record(address, count, nichelm::emulator::running->number, false);
+}
+void __tsan_write_range(void* address, size_t count) {
+  if (nichelm::emulator::running) nichelm::emulator::record(address, count, nichelm::emulator::running->number, true);
+}
+}

@@ -1,0 +1,57 @@
+#include "test/devices.h"
+
+#ifdef NICHELM_EMULATOR
+#include "emulator/device.h"
+#include "emulator/grid.h"
+#endif
+
+namespace nichelm::test {
+
+Staged::~Staged() {
+  for (const auto& [here, part] : parts_) device_.release(part.there);
+}
+
+void* Staged::place(const Tensor& operand, bool written) {
+  const auto [found, is_new] = parts_.try_emplace(operand.data, Part{nullptr, operand.bytes(), written});
+  Part& part = found->second;
+  part.written |= written;
+  if (!is_new) return part.there;
+  std::vector<char> image(static_cast<size_t>(part.bytes + kGuard), '\xff');
+  std::memcpy(image.data(), operand.data, static_cast<size_t>(part.bytes));
+  part.there = device_.allocate(part.bytes + kGuard);
+  device_.write(part.there, image.data(), part.bytes + kGuard);
+  return part.there;
+}
+
+void Staged::fetch(const char* op) {
+  for (const auto& [here, part] : parts_) {
+    std::vector<char> image(static_cast<size_t>(part.bytes + kGuard));
+    device_.read(part.there, image.data(), part.bytes + kGuard);
+    bool sound = true;
+    for (size_t i = static_cast<size_t>(part.bytes); i < image.size(); ++i) sound = sound && image[i] == '\xff';
+    EXPECT(sound, std::string(op) + " wrote behind an operand");
+    if (part.written) std::memcpy(here, image.data(), static_cast<size_t>(part.bytes));
+    else EXPECT(std::memcmp(here, image.data(), static_cast<size_t>(part.bytes)) == 0, std::string(op) + " changed an operand that it only reads");
+  }
+}
+
+const std::vector<CudaChoice>& cuda_devices() {
+  static const std::vector<CudaChoice> all = [] {
+    std::vector<CudaChoice> choices;
+#ifdef NICHELM_EMULATOR
+    static const std::unique_ptr<CudaDevice> emulated = emulator::open_device();
+    using emulator::Landing, emulator::Order;
+    const struct { emulator::Mode mode; const char* name; } modes[] = {
+        {{Order::forward, Landing::late}, "cuda-emulated, threads forward, copies late"},
+        {{Order::reverse, Landing::early}, "cuda-emulated, threads in reverse, copies early"},
+        {{Order::random, Landing::late}, "cuda-emulated, threads at random, copies late"},
+    };
+    if (chosen_device("cuda-emulated"))
+      for (const auto& m : modes) choices.push_back({emulated.get(), m.name, [mode = m.mode] { emulator::set_mode(mode); }});
+#endif
+    return choices;
+  }();
+  return all;
+}
+
+}  // namespace nichelm::test
