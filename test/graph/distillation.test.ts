@@ -9,7 +9,7 @@ import { relativeError, runTrace, trainable } from './support.js'
 
 const identity = (size: number): Float32Array<ArrayBuffer> => Float32Array.from({ length: size * size }, (_, i) => (i % (size + 1) ? 0 : 1))
 
-/** Student logits stand in the weight's gradient: x is the identity, so that logits = weightᵀ and dlogits = dweightᵀ. */
+/** The student's logits stand in the weight: x is the identity, so that logits = weightᵀ and their gradient = dweightᵀ. Here [rows, columns] becomes [columns, rows]. */
 function transposed(values: Float32Array, rows: number, columns: number): Float32Array<ArrayBuffer> {
   return Float32Array.from({ length: values.length }, (_, i) => values[(i % rows) * columns + Math.floor(i / rows)]!)
 }
@@ -41,12 +41,12 @@ for (const [alpha, temperature] of [[0.5, 1], [0.9, 2]] as const)
       }
       using device = new Device({ threads: 1 })
       const { values: [loss, gradient], nodes } = await runTrace(device, () => linearDistillation(x, weight, tensor.targets, tensor.weights, teacher, { alpha, temperature }, { nll: tensor.nll, loss: tensor.loss }), [
-        [x, identity(tokens)], [weight, transposed(student, vocabulary, tokens)], [weight.gradient!, new Float32Array(tokens * vocabulary)],
+        [x, identity(tokens)], [weight, transposed(student, tokens, vocabulary)], [weight.gradient!, new Float32Array(tokens * vocabulary)],
         [tensor.targets, targets], [tensor.weights, new Float32Array(tokens).fill(1 / tokens)], ...inputs,
       ], [tensor.loss, weight.gradient!], { gradient: true })
       assert.deepEqual(nodes.map((node) => node.op.name), ['linear_distillation_gradient'])
       const name = `alpha${alpha.toFixed(1)}.temperature${temperature.toFixed(1)}`
-      const lossError = Math.abs(loss![0]! / expected.readF32(`loss.${name}`)[0]! - 1), gradientError = relativeError(transposed(gradient!, tokens, vocabulary), expected.readF32(`grad.${name}`))
+      const lossError = Math.abs(loss![0]! / expected.readF32(`loss.${name}`)[0]! - 1), gradientError = relativeError(transposed(gradient!, vocabulary, tokens), expected.readF32(`grad.${name}`))
       assert.ok(lossError < 1e-6, `loss is off by ${lossError}`)
       assert.ok(gradientError < 1e-5, `gradient is off by ${gradientError}`)
     })
