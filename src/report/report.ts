@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileError } from '../base/errors.js'
 import { writeFileAtomic, writeJson } from '../base/files.js'
+import { csv, type CsvColumn } from './csv.js'
 import { totalCost, type Report, type ReportResult } from './reportData.js'
 import { reportHtml } from './reportHtml.js'
 
@@ -22,21 +23,15 @@ export async function writeReport(folder: string, report: Report): Promise<Repor
   return files
 }
 
-const FIELDS: [string, (result: ReportResult) => string | number | undefined][] = [
+const FIELDS: CsvColumn<ReportResult>[] = [
   ['domain', ({ domain }) => domain], ['method', ({ method }) => method],
   ...(['before', 'after', 'generic'] as const).flatMap(phase => ([['loss', 'loss'], ['perplexity', 'perplexity'], ['bits_per_byte', 'bitsPerByte']] as const)
-    .map(([name, field]): typeof FIELDS[number] => [`${phase}_${name}`, result => result[phase]?.[field]])),
+    .map(([name, field]): CsvColumn<ReportResult> => [`${phase}_${name}`, result => result[phase]?.[field]])),
   ['parameters', ({ parameters }) => parameters],
   ...(['pretraining', 'specialization'] as const).flatMap(stage => ([['tokens', 'tokens'], ['device_hours', 'deviceHours'], ['flops', 'flops']] as const)
-    .map(([name, field]): typeof FIELDS[number] => [`${stage}_${name}`, result => result[stage]?.[field]])),
+    .map(([name, field]): CsvColumn<ReportResult> => [`${stage}_${name}`, result => result[stage]?.[field]])),
   ['total_tokens', result => totalCost(result).tokens], ['total_device_hours', result => totalCost(result).deviceHours], ['total_flops', result => totalCost(result).flops],
 ]
 
 /** The results as CSV (RFC 4180), numbers in full; an empty field where there is none. */
-export function resultsCsv(results: readonly ReportResult[]): string {
-  const field = (value: string | number | undefined): string => {
-    const text = value === undefined ? '' : String(value)
-    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
-  }
-  return [FIELDS.map(([name]) => name), ...results.map(result => FIELDS.map(([, value]) => field(value(result))))].map(row => `${row.join(',')}\r\n`).join('')
-}
+export const resultsCsv = (results: readonly ReportResult[]): string => csv(FIELDS, results)

@@ -7,25 +7,12 @@ import { resultsCsv, writeReport } from '../../src/report/report.js'
 import { smoothed, totalCost } from '../../src/report/reportData.js'
 import { reportHtml } from '../../src/report/reportHtml.js'
 import { temporaryFolder } from '../base/temporary.js'
+import { lacks, selfContained, wellFormed } from './html.js'
 import { sampleReport } from './sample.js'
 
 /** The cells of the page's first table, row by row. */
 const cells = (html: string): string[][] => [...html.slice(html.indexOf('<tbody>'), html.indexOf('</table>')).matchAll(/<tr>(.*?)<\/tr>/g)]
   .map(([, row]) => [...row!.matchAll(/<td[^>]*>(.*?)<\/td>/g)].map(([, cell]) => cell!))
-
-/** Like assert.doesNotMatch, without a page of output. */
-const lacks = (text: string, pattern: RegExp): void => assert.equal(pattern.exec(text)?.[0], undefined)
-
-/** Throws unless every element of the page is closed in order. */
-function wellFormed(html: string): void {
-  const open: string[] = []
-  const text = html.replace(/<style>.*?<\/style>/gs, '').replace(/<!DOCTYPE html>/, '')
-  for (const [, close, name, rest] of text.matchAll(/<(\/?)([a-zA-Z][\w-]*)((?:"[^"]*"|[^">])*)>/g)) {
-    if (close) assert.equal(open.pop(), name)
-    else if (!rest!.endsWith('/') && name !== 'meta') open.push(name!)
-  }
-  assert.deepEqual(open, [])
-}
 
 test('a report is one page that needs nothing else, with the same numbers as JSON and CSV', async () => {
   using folder = temporaryFolder()
@@ -34,11 +21,7 @@ test('a report is one page that needs nothing else, with the same numbers as JSO
   assert.deepEqual(readdirSync(join(folder.path, 'new')).sort(), ['report.html', 'report.json', 'table.csv'])
   const html = readFileSync(files.html, 'utf8')
   wellFormed(html)
-  lacks(html, /<script|<link|<img|<iframe|@import|url\((?!#)|\ssrc=/i)
-  lacks(html.replaceAll('http://www.w3.org/', ''), /https?:/)
-  const ids = [...html.matchAll(/ id="([^"]*)"/g)].map(([, id]) => id)
-  assert.equal(new Set(ids).size, ids.length)
-  for (const [, id] of html.matchAll(/url\(#([^)]*)\)/g)) assert.ok(ids.includes(id), id)
+  selfContained(html)
   assert.equal(html.match(/<svg /g)!.length, 4) // bars, two kinds of losses, one histogram
   assert.deepEqual(JSON.parse(readFileSync(files.json, 'utf8')), report)
   assert.deepEqual(cells(html), [

@@ -1,0 +1,249 @@
+import type { MethodName } from '../../model/index.js'
+import { perplexity } from '../format.js'
+import { averageOf, CHOICES, studentCost, totalCost, type Point } from './points.js'
+import { PAPER } from './paper.js'
+import type { ExperimentResults } from './results.js'
+import { atEqualCost, atEqualTokens, gain, lastOf, mainVariants, seriesOf, sizesOf } from './series.js'
+import { costIn, costWords, lower, quality, tokens } from './words.js'
+
+/** `level`: within `SAME`; `partly`: on some sizes of data and not on others; `open`: results are missing. */
+export type Verdict = 'held' | 'partly' | 'level' | 'not' | 'open'
+
+/** One of the paper's orderings, beside what was measured. */
+export interface Finding {
+  /** What the paper says, in a sentence. */
+  claim: string
+  /** The paper's own figures. */
+  paper: string
+  verdict: Verdict
+  /** What was measured, in sentences, computed from the results. */
+  measured: string[]
+}
+
+/** Differences below this are no difference: one seed makes as much. */
+export const SAME = 0.005
+
+function verdictOf(gains: readonly number[], same = SAME): Verdict {
+  if (!gains.length) return 'open'
+  if (gains.every(value => value > same)) return 'held'
+  if (gains.every(value => value < -same)) return 'not'
+  return gains.every(value => Math.abs(value) <= same) ? 'level' : 'partly'
+}
+
+interface Context { points: readonly Point[]; sizes: number[]; series(method: MethodName, dataTokens: number): Point[] }
+
+/** The paper's orderings, each with what these results say of it. Nothing is measured that is not in the results. */
+export function findingsOf(results: ExperimentResults, points: readonly Point[]): Finding[] {
+  const main = mainVariants(points), context: Context = { points, sizes: sizesOf(points), series: (method, dataTokens) => seriesOf(points, main.get(method), dataTokens) }
+  return [
+    importance(context), projectedTokens(context), projectedCost(context), mixture(context), noPretraining(context), shrinks(context), bestSmall(context),
+    against(context), distillation(context), lora(context), clusters(context), choices(context), broad(results, context),
+  ]
+}
+
+/** `a` and `b` after fine-tuning on each size of data, at the greatest budget that both have. */
+function pairs({ sizes, series }: Context, a: MethodName, b: MethodName): { size: number; a: Point; b: Point; gain: number }[] {
+  return sizes.flatMap(size => {
+    const found = atEqualTokens(series(a, size), series(b, size), 'after')
+    return found ? [{ size, ...found, gain: gain(found.a.after!, found.b.after!) }] : []
+  })
+}
+
+const beside = (a: string, b: string, found: { size: number; a: Point; b: Point; gain: number }): string =>
+  `Fine-tuned on ${tokens(found.size)} tokens, ${a} reaches ${quality(found.a.after!)}, ${lower(found.gain)} than ${b}'s ${quality(found.b.after!)}${found.a.budgetTokens === null ? '' : `, each after ${tokens(found.a.budgetTokens)} tokens of pretraining`}.`
+
+function importance(context: Context): Finding {
+  const found = pairs(context, 'slm-is', 'slm')
+  return {
+    claim: 'Resampling the generic set (slm-is) beats the plain small model (slm).', paper: 'slm-is with 1,024 clusters is the best small model at every size of data (in figures, not in tables).',
+    verdict: verdictOf(found.map(pair => pair.gain)), measured: found.map(pair => beside('slm-is', 'slm', pair)),
+  }
+}
+
+/** How far the paper's `a` lies below its `b`, by size of data, at so many hours. */
+const paperGains = (hours: number, a: MethodName, b: MethodName): number[] => {
+  const [one, other] = [a, b].map(method => PAPER.equalCost.find(row => row.hours === hours && row.method === method)!)
+  return one!.after.map((value, i) => 1 - value / other!.after[i]!)
+}
+const paperWords = (hours: number, a: MethodName, b: MethodName): string =>
+  `At ${hours} hours of pretraining ${a} is ${paperGains(hours, a, b).map((value, i) => `${lower(value)} at ${tokens(PAPER.dataTokens[i]!)}`).join(', ')} than ${b}.`
+
+function projectedTokens(context: Context): Finding {
+  const found = pairs(context, 'slm-pn', 'slm'), size = context.sizes[0]
+  const generic = size === undefined ? undefined : atEqualTokens(context.series('slm-pn', size), context.series('slm', size), 'generic')
+  const onGeneric = generic ? gain(generic.a.generic!, generic.b.generic!) : undefined
+  return {
+    claim: 'A projected network (slm-pn) beats the plain small model on the same tokens, on the generic set and on the domains.', paper: paperWords(400, 'slm-pn', 'slm'),
+    verdict: verdictOf([...onGeneric === undefined ? [] : [onGeneric], ...found.map(pair => pair.gain)]),
+    measured: [
+      ...generic ? [`On the generic set slm-pn reaches ${quality(generic.a.generic!)}, ${lower(onGeneric!)} than slm's ${quality(generic.b.generic!)}, each after ${tokens(generic.a.budgetTokens!)} tokens.`] : [],
+      ...found.map(pair => beside('slm-pn', 'slm', pair)),
+    ],
+  }
+}
+
+/** Two methods at the same cost, by FLOPs and by hours: a sentence for each size of data. */
+function costSentences({ sizes, series }: Context, a: MethodName, b: MethodName, cost: 'pretraining' | 'total'): { gains: number[]; sentences: string[] } {
+  const gains: number[] = []
+  const sentences = sizes.flatMap(size => {
+    const parts = (['hours', 'flops'] as const).flatMap(kind => {
+      const found = atEqualCost(series(a, size), series(b, size), 'after', point => cost === 'total' ? totalCost(point, 1)[kind] : point.cost.pretraining[kind])
+      if (!found) return []
+      gains.push(gain(found.a, found.b))
+      return [`${lower(gains.at(-1)!)} at ${costIn(kind, found.cost)} (${perplexity(found.a.perplexity)} against ${perplexity(found.b.perplexity)})`]
+    })
+    return parts.length ? [`Fine-tuned on ${tokens(size)} tokens, at equal ${cost === 'total' ? 'cost of pretraining and fine-tuning' : 'cost of pretraining'}, ${a} is ${parts.join(' and ')} than ${b}.`] : []
+  })
+  return { gains, sentences }
+}
+
+function projectedCost(context: Context): Finding {
+  const { gains, sentences } = costSentences(context, 'slm-pn', 'slm', 'pretraining')
+  return { claim: 'slm-pn beats slm at equal cost of pretraining too.', paper: paperWords(100, 'slm-pn', 'slm'), verdict: verdictOf(gains), measured: sentences }
+}
+
+function mixture(context: Context): Finding {
+  const { gains, sentences } = costSentences(context, 'slm-mix', 'slm', 'total'), other = costSentences(context, 'slm-mix', 'slm-pn', 'total')
+  return {
+    claim: 'The hard mixture (slm-mix) beats slm once its pretraining is long enough, and stands beside slm-pn at equal cost.',
+    paper: `${paperWords(100, 'slm-mix', 'slm')} ${paperWords(400, 'slm-mix', 'slm')} ${paperWords(400, 'slm-mix', 'slm-pn')}`, verdict: verdictOf(gains), measured: [...sentences, ...other.sentences],
+  }
+}
+
+function noPretraining({ sizes, series }: Context): Finding {
+  const found = sizes.flatMap(size => {
+    const [nopt, slm] = [lastOf(series('slm-nopt', size), 'after'), lastOf(series('slm', size), 'after')]
+    return nopt && slm ? [{ size, nopt, slm, ratio: Math.exp(nopt.after!.nll - slm.after!.nll) }] : []
+  })
+  const paper = PAPER.baselines.find(({ method }) => method === 'slm-nopt')!.after.map((value, i) => `${(value / PAPER.baselines[0]!.after[i]!).toFixed(1)} times at ${tokens(PAPER.dataTokens[i]!)}`)
+  return {
+    claim: 'Without pretraining (slm-nopt) the small model is far worse, less so with more data.', paper: `slm-nopt has the perplexity of slm ${paper.join(', ')}.`,
+    verdict: !found.length ? 'open' : found[0]!.ratio > 1.1 ? (found.every(({ ratio }, i) => i === 0 || ratio < found[i - 1]!.ratio) ? 'held' : 'partly') : 'not',
+    measured: found.map(({ size, nopt, slm, ratio }) => `On ${tokens(size)} tokens slm-nopt reaches ${quality(nopt.after!)}: ${ratio.toFixed(2)} times the perplexity of slm, ${quality(slm.after!)}.`),
+  }
+}
+
+function shrinks(context: Context): Finding {
+  const rows = (['slm-is', 'slm-pn', 'slm-mix'] as const).flatMap(method => {
+    const found = pairs(context, method, 'slm')
+    return found.length > 1 ? [{ method, found, falls: found[0]!.gain - found.at(-1)!.gain }] : []
+  })
+  return {
+    claim: 'The lead over slm shrinks as the specialization set grows.', paper: paperWords(400, 'slm-pn', 'slm'), verdict: verdictOf(rows.map(({ falls }) => falls), 0),
+    measured: rows.map(({ method, found }) => `${method} beside slm: ${found.map(({ size, gain: by }) => `${lower(by)} at ${tokens(size)}`).join(', ')}.`),
+  }
+}
+
+const SMALL: readonly MethodName[] = ['slm', 'slm-is', 'slm-pn', 'slm-mix', 'slm-d', 'slm-nopt']
+
+function bestSmall({ sizes, series }: Context): Finding {
+  const rows = sizes.flatMap(size => {
+    const ranked = SMALL.flatMap(method => { const last = lastOf(series(method, size), 'after'); return last ? [last] : [] }).sort((a, b) => a.after!.nll - b.after!.nll)
+    return ranked.length > 1 && ranked.some(({ method }) => method === 'slm-is') ? [{ size, ranked }] : []
+  })
+  const wins = rows.filter(({ ranked }) => ranked[0]!.method === 'slm-is').length
+  return {
+    claim: 'slm-is is the best small model at every size of data.', paper: 'So in the paper, with 1,024 clusters.', verdict: !rows.length ? 'open' : wins === rows.length ? 'held' : wins ? 'partly' : 'not',
+    measured: rows.map(({ size, ranked }) => `At ${tokens(size)} tokens, each with its longest pretraining: ${ranked.map(({ method, after }) => `${method} ${perplexity(after!.perplexity)}`).join(', ')}.`),
+  }
+}
+
+function against({ sizes, series }: Context): Finding {
+  const found = sizes.flatMap(size => {
+    const [a, b] = [lastOf(series('slm-is', size), 'after'), lastOf(series('llm', size), 'after')]
+    return a && b ? [{ size, a, b, gain: gain(a.after!, b.after!) }] : []
+  })
+  return {
+    claim: 'On the least data, slm-is beats even the larger model (llm).', paper: `So at 1M tokens, for under ${PAPER.importanceHours} hours a domain; the llm is ahead with more data.`,
+    verdict: verdictOf(found.slice(0, 1).map(pair => pair.gain)), measured: found.map(({ size, a, b, gain: by }) => `On ${tokens(size)} tokens slm-is reaches ${quality(a.after!)}, ${lower(by)} than the llm's ${quality(b.after!)}, for ${costWords(totalCost(a, 1))} against ${costWords(totalCost(b, 1))} in all.`),
+  }
+}
+
+function distillation(context: Context): Finding {
+  const { sizes, series } = context, gains: number[] = []
+  const measured = sizes.flatMap(size => {
+    const student = (['hours', 'flops'] as const).flatMap(kind => {
+      const found = atEqualCost(series('slm-d', size), series('slm', size), 'after', point => studentCost(point)[kind])
+      return found ? [`${lower(gain(found.a, found.b))} at ${costIn(kind, found.cost)}`] : []
+    })
+    const [one, other] = [lastOf(series('slm-d', size), 'after'), lastOf(series('slm-pn', size), 'after')]
+    const whole = one && other ? [{ d: one, pn: other, by: gain(other.after!, one.after!), cheaper: totalCost(other, 1).flops <= totalCost(one, 1).flops }] : []
+    // A result that is better for less needs no equal cost.
+    for (const { by, cheaper } of whole) if (cheaper || by < 0) gains.push(by)
+    return [
+      ...student.length ? [`Fine-tuned on ${tokens(size)} tokens, at equal cost of the student alone, slm-d is ${student.join(' and ')} than slm.`] : [],
+      ...whole.map(({ d, pn, by }) => `With the teacher counted slm-d reaches ${quality(d.after!)} for ${costWords(totalCost(d, 1))}; slm-pn, ${lower(by)}, ${quality(pn.after!)} for ${costWords(totalCost(pn, 1))}.`),
+    ]
+  })
+  return { claim: 'Distillation (slm-d) does not beat slm-pn once the teacher is counted.', paper: 'Distillation pays only with a teacher of several hundred hours, and not against slm-pn.', verdict: verdictOf(gains), measured }
+}
+
+function lora(context: Context): Finding {
+  const found = pairs(context, 'llm-lora', 'llm')
+  const near = found.filter(({ a, b }) => a.after!.perplexity - b.after!.perplexity <= PAPER.loraLoss || gain(a.after!, b.after!) > -0.03)
+  return {
+    claim: 'LoRA comes close to fine-tuning all of the llm.', paper: `Within ${PAPER.loraLoss} perplexity.`,
+    verdict: !found.length ? 'open' : near.length === found.length ? 'held' : near.length ? 'partly' : 'not', measured: found.map(pair => beside('llm-lora', 'llm', pair)),
+  }
+}
+
+/** Settings of a method that differ in one number only, at the budget where most of them are. */
+export function ablation(points: readonly Point[], method: MethodName, field: 'clusters' | 'experts', dataTokens: number, phase: 'after' | 'before' | 'generic' = 'after'): Point[] {
+  const own = points.filter(point => point.method === method && point.dataTokens === dataTokens && point[phase] && (point.choice === null || point.choice === 'frequent'))
+  const groups = new Map<string, Point[]>()
+  for (const point of own) {
+    const key = JSON.stringify([point.budgetTokens, point.settings])
+    groups.set(key, [...groups.get(key) ?? [], point])
+  }
+  const most = [...groups.values()].sort((a, b) => b.length - a.length || (b[0]!.budgetTokens ?? 0) - (a[0]!.budgetTokens ?? 0))[0] ?? []
+  return most.length > 1 ? [...most].sort((a, b) => a[field]! - b[field]!) : []
+}
+
+function clusters({ points, sizes }: Context): Finding {
+  const rows = sizes.flatMap(size => { const found = ablation(points, 'slm-is', 'clusters', size); return found.length ? [{ size, found }] : [] })
+  return {
+    claim: 'More clusters make slm-is better.', paper: 'So from 16 up to 1,024 clusters.',
+    verdict: verdictOf(rows.map(({ found }) => gain(found.at(-1)!.after!, found[0]!.after!))),
+    measured: rows.map(({ size, found }) => `On ${tokens(size)} tokens: ${found.map(point => `${perplexity(point.after!.perplexity)} with ${point.clusters} clusters`).join(', ')}.`),
+  }
+}
+
+function choices({ points, sizes }: Context): Finding {
+  const rows = (['slm-pn', 'slm-mix'] as const).flatMap(method => sizes.flatMap(size => {
+    const sets = new Map<string, Point[]>()
+    for (const point of points) if (point.method === method && point.dataTokens === size && point.choice && point.after) {
+      const key = JSON.stringify([point.budgetTokens, point.experts, point.settings])
+      sets.set(key, [...sets.get(key) ?? [], point])
+    }
+    const most = [...sets.values()].sort((a, b) => b.length - a.length || (b[0]!.budgetTokens ?? 0) - (a[0]!.budgetTokens ?? 0))[0] ?? []
+    return most.length > 1 ? [{ method, size, found: [...most].sort((a, b) => CHOICES.indexOf(a.choice!) - CHOICES.indexOf(b.choice!)) }] : []
+  }))
+  const paper = PAPER.choice.perplexity
+  return {
+    claim: 'Choosing the expert by its loss beats taking the most frequent cluster, but not by much.', paper: `Mixture of 64, 1M tokens: ${CHOICES.map(choice => `${choice} ${paper[choice]}`).join(', ')}.`,
+    verdict: verdictOf(rows.map(({ found }) => gain(found.at(-1)!.after!, found[0]!.after!))),
+    measured: rows.map(({ method, size, found }) => `${method}, ${tokens(size)} tokens: ${found.map(point => `${point.choice} ${perplexity(point.after!.perplexity)} for ${costWords(point.cost.specialization)} a domain`).join('; ')}.`),
+  }
+}
+
+function broad({ clusterings }: ExperimentResults, { sizes, series }: Context): Finding {
+  const claim = 'On the domains that are spread over most clusters, slm-pn and slm-mix do not beat slm.', paper = `So for ${PAPER.broadDomains.join(' and ')}, the two of highest cluster entropy.`
+  const size = sizes[0], widest = [...clusterings].sort((a, b) => b.clusters - a.clusters)[0]
+  if (size === undefined || !widest || widest.domains.length < 3) return { claim, paper, verdict: 'open', measured: [] }
+  const broadest = [...widest.domains].sort((a, b) => b.entropy - a.entropy).slice(0, 2).map(({ domain }) => domain)
+  const rows = (['slm-pn', 'slm-mix'] as const).flatMap(method => {
+    const found = atEqualTokens(series(method, size), series('slm', size), 'after')
+    if (!found) return []
+    const others = found.a.cells.map(({ domain }) => domain).filter(domain => !broadest.includes(domain))
+    const by = (domains: readonly string[]): number | undefined => {
+      const [a, b] = [averageOf(found.a.cells, 'after', domains), averageOf(found.b.cells, 'after', domains)]
+      return a && b && gain(a, b)
+    }
+    const [there, elsewhere] = [by(broadest), by([...new Set(others)])]
+    return there === undefined || elsewhere === undefined ? [] : [{ method, there, elsewhere }]
+  })
+  return {
+    claim, paper, verdict: !rows.length ? 'open' : rows.every(({ there }) => there <= SAME) ? 'held' : rows.some(({ there }) => there <= SAME) ? 'partly' : 'not',
+    measured: rows.map(({ method, there, elsewhere }) => `${method} beside slm at ${tokens(size)} tokens: ${lower(there)} on ${broadest.join(' and ')} (entropy ${widest.domains.filter(({ domain }) => broadest.includes(domain)).map(({ entropy }) => entropy.toFixed(2)).join(' and ')} nats of ${widest.clusters} clusters), ${lower(elsewhere)} on the others.`),
+  }
+}

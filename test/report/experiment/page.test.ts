@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict'
+import { readFileSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { readResults, writeExperimentReport } from '../../../src/report/experiment/index.js'
+import { experimentPage } from '../../../src/report/experiment/page.js'
+import { findingsOf } from '../../../src/report/experiment/findings.js'
+import { viewOf } from '../../../src/report/experiment/view.js'
+import type { ExperimentResults } from '../../../src/report/experiment/results.js'
+import { writeJson } from '../../../src/base/files.js'
+import { temporaryFolder } from '../../base/temporary.js'
+import { lacks, selfContained, wellFormed } from '../html.js'
+import { sampleResults } from './sample.js'
+
+function pageOf(results: ExperimentResults): Promise<string> {
+  const view = viewOf(results)
+  return experimentPage(view, findingsOf(results, view.points))
+}
+const headings = (html: string): string[] => [...html.matchAll(/<h3[^>]*>(.*?)<\/h3>/g)].map(([, text]) => text!)
+
+test('the report of an experiment: one page that needs nothing else, and the same numbers as JSON and CSV', async () => {
+  using folder = temporaryFolder()
+  const results = sampleResults(), into = join(folder.path, 'report')
+  const files = await writeExperimentReport(into, results)
+  assert.deepEqual(readdirSync(into).sort(), ['averages.csv', 'cells.csv', 'clusters.csv', 'report.html', 'report.json'])
+  const html = readFileSync(files.html, 'utf8')
+  wellFormed(html)
+  selfContained(html)
+  for (const heading of [
+    'Before and after fine-tuning', 'At equal cost of generic pretraining', 'How the expert is chosen', 'Generic perplexity against the cost of pretraining', 'Perplexity on the domains against the cost of pretraining',
+    'Perplexity against the total cost, by the number of domains', 'Distillation against the cost of the student, and against all of it', 'Each domain, fine-tuned on 100k tokens', 'How many clusters, how many experts',
+    'Share of each domain in its most frequent cluster', 'Entropy of the cluster histograms',
+  ]) assert(headings(html).includes(heading), heading)
+  for (const panel of ['1 domain, 100k tokens', '7 domains, 400k tokens', '50 domains, 100k tokens', 'before fine-tuning', 'fine-tuned on 400k tokens']) assert(html.includes(`>${panel}<`), panel)
+
+  const lines = (file: string): string[][] => readFileSync(file, 'utf8').trimEnd().split('\r\n').map(line => line.split(','))
+  assert.equal(lines(files.cells).length, 1 + results.cells.length)
+  assert.equal(lines(files.clusters).length, 1 + 3 * 10)
+  const json = JSON.parse(readFileSync(files.json, 'utf8')) as { averages: { method: string; after: { perplexity: number }; cells: string[] }[]; findings: unknown[] }
+  assert.equal(lines(files.averages).length, 1 + json.averages.length)
+  assert.equal(json.averages.reduce((sum, { cells }) => sum + cells.length, 0), results.cells.length)
+  const [head, first] = lines(files.averages)
+  assert.equal(first![head!.indexOf('after_perplexity')], String(json.averages[0]!.after.perplexity))
+})
+
+test('each point tells its settings, costs and device on hover', async () => {
+  const html = await pageOf(sampleResults())
+  const titles = [...html.matchAll(/<title>([^<]*)<\/title>/g)].map(([, text]) => text!)
+  const own = titles.filter(text => text.startsWith('slm-is (64 clusters)'))
+  assert(own.length > 10)
+  for (const text of own) for (const fact of [/perplexity [\d.,]+ \([\d.]+ bits\/byte\)/, /pretrained on \d+M tokens/, /specialization, a domain: .*FLOPs/, /rate: 0\.002/, /AMD EPYC 9004/]) assert.match(text, fact)
+  assert(!/finetuneSteps/.test(own.find(text => text.includes('9 domains'))!), 'a setting that differs between the domains of a point')
+})
+
+test('the paper\'s figures stand beside, by the size of data or its rank', async () => {
+  const html = await pageOf(sampleResults())
+  for (const value of ['227.1', '45.60', '18.57', '14.48', '17.32', '16.98', '4.07']) assert(html.includes(`<td class="number paper">${value}</td>`), value)
+  const same = await pageOf(sampleResults({ sizes: [1e6, 64e6], domains: ['a', 'b'] }))
+  assert(same.includes('<td class="number paper">17.60</td>'))
+  assert(!same.includes('<td class="number paper">45.60</td>'))
+})
+
+test('missing cells leave gaps: averages only where all domains are, and the page says so', async () => {
+  const whole = sampleResults()
+  const cells = whole.cells.filter(({ method, domain }) => method !== 'slm-is' || domain !== 'news')
+  const html = await pageOf({ ...whole, cells })
+  wellFormed(html)
+  assert.match(html, /points lack a domain and have no average: slm-is \(64 clusters\) at 100k: news/)
+  const view = viewOf({ ...whole, cells })
+  assert(view.points.filter(({ method }) => method === 'slm-is').every(({ after, before }) => !after && !before))
+  assert(view.points.filter(({ method }) => method === 'slm').every(({ after }) => after))
+  // Any part of the results makes a page.
+  for (let every = 2; every < 60; every += 7) wellFormed(await pageOf({ ...whole, cells: whole.cells.filter((_, i) => i % every === 0), clusterings: whole.clusterings.slice(0, every % 3) }))
+  wellFormed(await pageOf({ ...whole, cells: [], clusterings: [] }))
+  for (const cell of [whole.cells[0]!, whole.cells.at(-1)!]) wellFormed(await pageOf({ ...whole, cells: [{ ...cell, before: null, after: null, generic: null, curve: [] }], clusterings: [] }))
+})
+
+test('values that are not finite, and text of unknown size, do not break the page', async () => {
+  const whole = sampleResults({ domains: ['a', 'b'] })
+  const html = await pageOf({ ...whole, cells: whole.cells.map((cell, i) => ({ ...cell, after: cell.after && { ...cell.after, bitsPerByte: null, ...i % 5 ? {} : { nll: NaN, perplexity: NaN } } })) })
+  wellFormed(html)
+  lacks(html.replace(/<style>.*?<\/style>/s, ''), /NaN|Infinity|undefined/)
+})
+
+test('nothing that a user names can become markup', async () => {
+  const hostile = `"><img src=x onerror=alert(1)></svg><script>alert('&')</script>`
+  const results = sampleResults({ domains: [hostile, 'b', 'c'] })
+  const html = await pageOf({ ...results, experiment: { ...results.experiment, name: hostile, description: hostile, [hostile]: hostile }, machine: { [hostile]: hostile }, cells: results.cells.map(cell => ({ ...cell, settings: { ...cell.settings, [hostile]: hostile } })) })
+  wellFormed(html)
+  lacks(html, /<img|<script/i)
+  assert(html.includes('&lt;script&gt;'))
+})
+
+test('results are read from a file or its folder; what is none is refused with the field', () => {
+  using folder = temporaryFolder()
+  const results = sampleResults({ domains: ['a'] })
+  writeJson(folder.file('results.json'), results)
+  assert.deepEqual(readResults(folder.path), results)
+  assert.deepEqual(readResults(folder.file('results.json')), results)
+  writeJson(folder.file('other.json'), { ...results, cells: [{ ...results.cells[0], method: 'slm-x' }] })
+  assert.throws(() => readResults(folder.file('other.json')), { code: 'CORRUPT', message: /other\.json: cells\.0\.method: is not the results of an experiment/ })
+  assert.throws(() => readResults(folder.file('none.json')), { code: 'INPUT' })
+})
