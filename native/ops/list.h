@@ -2,6 +2,7 @@
 #pragma once
 #include "ops/adamw/adamw.h"
 #include "ops/attention/attention.h"
+#include "ops/basis/basis.h"
 #include "ops/column_sum/column_sum.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/embedding/embedding.h"
@@ -10,6 +11,7 @@
 #include "ops/linear_cross_entropy/linear_cross_entropy.h"
 #include "ops/linear_distillation/linear_distillation.h"
 #include "ops/matmul/matmul.h"
+#include "ops/project/project.h"
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/rotary/rotary.h"
 #include "ops/swiglu/swiglu.h"
@@ -20,7 +22,8 @@ template <class... Ops> struct OpList {
   static constexpr int count = sizeof...(Ops);
 };
 
-using AllOps = OpList<Adamw, Add, Attention, AttentionGradient, Cast, ColumnSum, Embedding, EmbeddingGradient, Fill, Gelu, GeluGradient, GlobalNorm, LayerNorm, LayerNormGradient,
-                      LinearCrossEntropy, LinearCrossEntropyGradient, LinearDistillation, LinearDistillationGradient, Matmul, MatmulAccumulate, RmsNorm, RmsNormGradient, Rotary, Scale, Swiglu, SwigluGradient>;
+using AllOps = OpList<Adamw, Add, Attention, AttentionGradient, BasisAdamw, BasisNorm, Cast, ColumnSum, Embedding, EmbeddingGradient, Fill, Gelu, GeluGradient, GlobalNorm, LayerNorm, LayerNormGradient,
+                      LinearCrossEntropy, LinearCrossEntropyGradient, LinearDistillation, LinearDistillationGradient, Matmul, MatmulAccumulate, Project, ProjectGradient, RmsNorm, RmsNormGradient, Rotary,
+                      Scale, Swiglu, SwigluGradient>;
 
 }  // namespace nichelm

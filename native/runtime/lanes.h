@@ -92,6 +92,18 @@ NICHELM_INLINE Lanes inside(Lanes x, SomeLanes some) {
   return x;
 }
 
+NICHELM_INLINE float square_root(float x) { return __builtin_sqrtf(x); }
+NICHELM_INLINE Lanes square_root(Lanes x) {
+#if defined(NICHELM_ISA_avx512) || defined(NICHELM_ISA_avx512bf16)
+  return reinterpret_cast<Lanes>(_mm512_maskz_sqrt_ps(0xffff, reinterpret_cast<__m512>(x)));
+#elif defined(NICHELM_ISA_avx2)
+  return reinterpret_cast<Lanes>(_mm256_sqrt_ps(reinterpret_cast<__m256>(x)));
+#else
+  for (int l = 0; l < kLanes; ++l) x[l] = __builtin_sqrtf(x[l]);
+  return x;
+#endif
+}
+
 // Pairwise, in one order.
 NICHELM_INLINE float sum_of(Lanes x) {
   float row[kLanes];

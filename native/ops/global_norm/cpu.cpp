@@ -35,7 +35,7 @@ void global_norm(Cpu& device, const GlobalNorm& op) {
   device.split(chunks, [&](int64_t first, int64_t last) {
     for (int64_t c = first; c < last; ++c) sums[c] = sum_of_squares(gradient + c * kChunk, c + 1 < chunks ? kChunk : n - c * kChunk);
   });
-  double sum = 0;
+  double sum = op.squares.present() ? op.squares.as<float>()[0] : 0;
   for (int64_t c = 0; c < chunks; ++c) sum += sums[c];
   const float norm = static_cast<float>(__builtin_sqrt(sum));
   const bool finite = norm - norm == 0;

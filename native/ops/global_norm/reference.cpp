@@ -6,7 +6,7 @@
 namespace nichelm {
 
 template <> void run(Reference&, const GlobalNorm& op) {
-  double sum = 0;
+  double sum = op.squares.present() ? op.squares.as<float>()[0] : 0;
   for (int64_t i = 0; i < op.gradient.size(); ++i) sum += double(op.gradient.as<float>()[i]) * op.gradient.as<float>()[i];
   const double norm = std::sqrt(sum);
   op.norm.as<float>()[0] = static_cast<float>(norm);

@@ -12,8 +12,8 @@ namespace {
 
 struct Result { float norm = NAN, clip = NAN; };
 
-GlobalNorm op_on(std::vector<float>& gradient, Result& result, float limit) {
-  return {{f32(gradient, {static_cast<int64_t>(gradient.size())})}, {tensor(&result.norm, Type::f32, {1})}, {tensor(&result.clip, Type::f32, {1})}, limit};
+GlobalNorm op_on(std::vector<float>& gradient, Result& result, float limit, float* squares = nullptr) {
+  return {{f32(gradient, {static_cast<int64_t>(gradient.size())})}, {tensor(squares, Type::f32, {1})}, {tensor(&result.norm, Type::f32, {1})}, {tensor(&result.clip, Type::f32, {1})}, limit};
 }
 
 }  // namespace
@@ -54,6 +54,24 @@ TEST(global_norm_not_finite_gives_nan_clip) {
     }
 }
 
+TEST(global_norm_adds_squares) {
+  auto gradient = normal(20001, 4);
+  for (float squares : {0.0f, 3.5f, 20000.0f, 1e30f, NAN}) {
+    Result want, without;
+    Reference reference;
+    run(reference, op_on(gradient, without, 1));
+    run(reference, op_on(gradient, want, 1, &squares));
+    if (squares > 1) EXPECT(want.norm > without.norm, "squares count");
+    on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+      Result got;
+      run_op(cpu, op_on(gradient, got, 1, &squares));
+      const std::string at = name + ", squares " + std::to_string(squares);
+      if (std::isnan(squares)) EXPECT(std::isnan(got.norm) && std::isnan(got.clip), at);
+      else EXPECT(std::abs(got.norm - want.norm) <= 1.2e-7f * want.norm && std::abs(got.clip - want.clip) <= 1.2e-7f * want.clip, at);
+    });
+  }
+}
+
 TEST(global_norm_refuses) {
   std::vector<float> x(8);
   Result result;
@@ -61,4 +79,6 @@ TEST(global_norm_refuses) {
   GlobalNorm bad = op_on(x, result, 1);
   bad.gradient.type = Type::bf16;
   EXPECT(refuses(bad, "gradient must be f32"), "a bf16 gradient");
+  bad = op_on(x, result, 1), bad.squares = {f32(x, {8})};
+  EXPECT(refuses(bad, "squares must be one"), "many squares");
 }

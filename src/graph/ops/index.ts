@@ -6,4 +6,5 @@ export { linearCrossEntropy, linearDistillation, type TeacherTensors } from './l
 export { matmul, matmulAccumulate } from './matmul.js'
 export { layerNorm, rmsNorm } from './norms.js'
 export { adamw, globalNorm, type AdamwSettings } from './optimizer.js'
+export { basisAdamw, basisNorm, project, projectGradient, type Projection } from './project.js'
 export { rotary } from './rotary.js'

@@ -2,12 +2,15 @@ import { defineOp } from '../op.js'
 import { spec, type Tensor } from '../tensor.js'
 
 const normCall = defineOp('global_norm', {
-  fields: { gradient: 'in', norm: 'out', clip: 'out', limit: 'float' },
+  fields: { gradient: 'in', squares: 'in?', norm: 'out', clip: 'out', limit: 'float' },
   outputs: () => ({ norm: spec('f32', 1), clip: spec('f32', 1) }),
 })
-/** Norm over a run of gradients [n] f32 and the factor that clips it to `limit` (0: none). norm may be a persistent tensor to fill. */
-export function globalNorm(gradient: Tensor, limit: number, norm?: Tensor): { norm: Tensor; clip: Tensor } {
-  const outputs = normCall({ gradient, norm }, { limit })
+/**
+ * Norm over a run of gradients [n] f32 and the factor that clips it to `limit` (0: none). norm may be a persistent tensor to fill.
+ * squares [1] f32 is added under the root: the sum of squares of gradients that lie elsewhere, as basisNorm finds it.
+ */
+export function globalNorm(gradient: Tensor, limit: number, norm?: Tensor, squares?: Tensor): { norm: Tensor; clip: Tensor } {
+  const outputs = normCall({ gradient, norm, squares }, { limit })
   return { norm: outputs.norm!, clip: outputs.clip! }
 }
 
