@@ -19,6 +19,7 @@ struct Operand {
       else storage[static_cast<size_t>(i)] = value;
     }
   }
+  Tensor stack(int64_t groups, int64_t rows, int64_t width) { return {storage.data(), type, 3, {groups, rows, width}}; }
   Tensor tensor(int64_t rows, int64_t width) { return {storage.data(), type, 2, {rows, width}}; }
 };
 
@@ -70,6 +71,41 @@ std::vector<Result> matmul(Cpu& device) {
   for (const Type type : {Type::f32, Type::bf16}) {
     const double peak = measured_peak(device, type);
     for (const MatmulCase& shape : matmul_cases()) results.push_back(measure_matmul(device, shape, type, peak));
+  }
+  return results;
+}
+
+std::vector<Result> matmul_stacks(Cpu& device) {
+  constexpr int64_t kGroups = 8, kRows = 8192;
+  std::vector<Result> results;
+  for (const Type type : {Type::f32, Type::bf16}) {
+    const double peak = measured_peak(device, type);
+    for (auto [k, n] : {std::pair<int64_t, int64_t>{64, 256}, {128, 512}, {256, 1024}}) {
+      Operand x(kRows * k, type, 1), y(kRows * n, type, 2), weights(kGroups * k * n, type, 3), bias(n, Type::f32, 4), pre(kRows * n, type, 5), gradient(kGroups * k * n, Type::f32, 6);
+      const auto compare = [&](const char* what, const auto& plain, const auto& stacked) {
+        double seconds[] = {1e300, 1e300};
+        const auto time = [&](double& best, const auto& op) {
+          const double start = now();
+          run_op(device, op);
+          best = now() - start < best ? now() - start : best;
+        };
+        fastest([&] { time(seconds[0], plain), time(seconds[1], stacked); }, 0.3);
+        for (const bool stack : {false, true}) {
+          Result r;
+          r.benchmark = "matmul_stacks", r.what = std::string(what) + (stack ? ", 8 groups" : ", plain"), r.type = name_of(type);
+          r.shape = std::to_string(kRows) + ", " + std::to_string(k) + " x " + std::to_string(n);
+          r.seconds = seconds[stack], r.flops = 2.0 * kRows * static_cast<double>(k * n) / r.seconds, r.peak = peak;
+          results.push_back(r);
+        }
+      };
+      const In in_x{x.tensor(kRows, k)}, in_y{y.tensor(kRows, n)};
+      const auto up = [&](const Tensor& b) { return Matmul{in_x, {b}, {bias.tensor(1, n)}, {}, {}, {y.tensor(kRows, n)}, {pre.tensor(kRows, n)}, false, false, true}; };
+      const auto down = [&](const Tensor& b) { return Matmul{in_y, {b}, {}, {}, {}, {x.tensor(kRows, k)}, {}, false, true, false}; };
+      const auto weight = [&](const Tensor& c) { return MatmulAccumulate{in_x, in_y, {c}, true, false}; };
+      compare("up, gelu", up(weights.tensor(k, n)), up(weights.stack(kGroups, k, n)));
+      compare("input gradient", down(weights.tensor(k, n)), down(weights.stack(kGroups, k, n)));
+      compare("weight gradient", weight(gradient.tensor(k, n)), weight(gradient.stack(kGroups, k, n)));
+    }
   }
   return results;
 }

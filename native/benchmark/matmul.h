@@ -20,4 +20,7 @@ Result measure_matmul(Cpu& device, const MatmulCase& shape, Type type, double pe
 // All cases in f32 and bf16.
 std::vector<Result> matmul(Cpu& device);
 
+// Products of a step of a projected network, whose groups of rows have a matrix each, beside the same products with one matrix; the two run in turns.
+std::vector<Result> matmul_stacks(Cpu& device);
+
 }  // namespace nichelm::benchmark

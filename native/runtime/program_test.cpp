@@ -96,7 +96,12 @@ TEST(program_runs_operands_without_elements) {
       "embedding tokens=0:i32:0,2 starts=0:i32:0,2 token_table=64:f32:2,2 position_table=- y=128:f32:0,2",
       "embedding_gradient dy=0:f32:0,2 tokens=64:i32:2,0 starts=64:i32:2,0 dtoken_table=128:f32:2,2 dposition_table=-",
       "linear_cross_entropy x=0:f32:0,4 weight=64:f32:3,4 targets=128:i32:0 token_weights=128:f32:0 nll=192:f32:0 loss=256:f32:1",
-      "global_norm gradient=0:f32:0 norm=64:f32:1 clip=128:f32:1 limit=1",
+      "matmul a=0:f32:0,8 b=64:f32:2,8,2 bias=- gelu_of=- residual=- c=192:f32:0,2 pre=- transpose_a=0 transpose_b=0 gelu=0",
+      "matmul_accumulate a=0:f32:0,8 b=64:f32:0,2 c=128:f32:2,8,2 transpose_a=1 transpose_b=0",
+      "project experts=0:f32:1,2 mix=64:f32:2,3 basis=128:f32:3,0,4 ids=192:i32:2 coefficients=256:f32:2,3 weights=320:bf16:2,0,4 scale=1",
+      "project_gradient dweights=0:f32:2,0,4 experts=64:f32:1,2 mix=128:f32:2,3 basis=192:f32:3,0,4 ids=256:i32:2 dexperts=320:f32:1,2 dmix=384:f32:2,3 scale=1",
+      "basis_norm dweights=0:f32:2,0,4 coefficients=64:f32:2,3 squares=128:f32:1",
+      "global_norm gradient=0:f32:0 squares=- norm=64:f32:1 clip=128:f32:1 limit=1",
   };
   for (const int isa : test::isas())
     for (const int threads : {1, 3}) {

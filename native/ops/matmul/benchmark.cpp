@@ -1,3 +1,3 @@
 #include "benchmark/matmul.h"
 
-static const nichelm::benchmark::Register matmul("matmul", nichelm::benchmark::matmul);
+static const nichelm::benchmark::Register matmul("matmul", nichelm::benchmark::matmul), matmul_stacks("matmul_stacks", nichelm::benchmark::matmul_stacks);

@@ -16,10 +16,18 @@ void check_result(const Tensor& t, int64_t m, int64_t n, const char* what) {
   require(t.axes >= 1 && (m == 0 || n == 0 ? t.size() == 0 : t.width() == n && t.size() / n == m), what);
 }
 
+void check_stack(const Tensor& b, bool transpose_a, int64_t rows, int64_t groups) {
+  require(b.axes <= 3, "matmul: b must be a matrix or a stack of matrices");
+  if (b.axes < 3) return;
+  require(!transpose_a, "matmul: with a stack for b, a cannot be transposed");
+  require(groups > 0 && rows % groups == 0, "matmul: the rows of a must split into as many equal parts as b has matrices");
+}
+
 }  // namespace
 
 void Matmul::check() const {
-  check_operands(a, b, k(), transpose_b ? b.width() : matrix_rows(b));
+  check_operands(a, b, k(), transpose_b ? b.width() : stacked_rows(b));
+  check_stack(b, transpose_a, m(), groups());
   require(c.type == Type::f32 || c.type == a.type, "matmul: c must be f32 or have the type of a");
   check_result(c, m(), n(), "matmul: c must hold a row for each row of a (as transposed) and a column for each column of b (as transposed)");
   if (bias.present()) require(bias.type == Type::f32 && bias.size() == n(), "matmul: bias must hold one f32 for each column of c");
@@ -39,9 +47,16 @@ void Matmul::check() const {
 }
 
 void MatmulAccumulate::check() const {
-  check_operands(a, b, k(), transpose_b ? b.width() : matrix_rows(b));
+  check_operands(a, b, k(), transpose_b ? b.width() : transpose_a ? matrix_rows(b) : stacked_rows(b));
   require(c.type == Type::f32, "matmul_accumulate: c must be f32");
-  check_result(c, m(), n(), "matmul_accumulate: c must hold a row for each row of a (as transposed) and a column for each column of b (as transposed)");
+  if (!stacked_c()) {
+    if (!transpose_a) check_stack(b, transpose_a, m(), groups());
+    check_result(c, m(), n(), "matmul_accumulate: c must hold a row for each row of a (as transposed) and a column for each column of b (as transposed)");
+    return;
+  }
+  require(!transpose_b, "matmul_accumulate: with a stack for c, b cannot be transposed");
+  require(groups() > 0 && k() % groups() == 0, "matmul_accumulate: the rows of a must split into as many equal parts as c has matrices");
+  require(c.shape[1] == m() && c.shape[2] == n(), "matmul_accumulate: c must be a stack of matrices with a row for each column of a and a column for each column of b");
 }
 
 }  // namespace nichelm

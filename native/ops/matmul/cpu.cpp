@@ -11,20 +11,21 @@ template <class T> struct KindOf { using type = SingleF32; };
 template <> struct KindOf<Bf16> { using type = PairBf16; };
 #endif
 
-template <class T, class C, class Op> void multiply(Cpu& device, const Op& op, const Epilogue<C>& epilogue) {
-  const int64_t m = op.m(), n = op.n(), k = op.k();
+// Groups share out the rows of a and have a matrix of b each, or where stacked_c share out the rows of a and b along k and have a result each.
+template <class T, class C, class Op> void multiply(Cpu& device, const Op& op, bool stacked_c, const Epilogue<C>& epilogue) {
+  const int64_t groups = op.groups(), m = op.m() / (stacked_c ? 1 : groups), n = op.n(), k = op.k() / (stacked_c ? groups : 1);
   if (m == 0 || n == 0) return;
   const Operand<T> a{op.a.template as<const T>(), op.transpose_a ? m : k, !op.transpose_a, m * k};
   const Operand<T> b{op.b.template as<const T>(), op.transpose_b ? k : n, op.transpose_b, k * n};
-  Product<typename KindOf<T>::type, T, C>(device, a, b, m, n, k, epilogue).compute();
+  Product<typename KindOf<T>::type, T, C>(device, a, b, groups, m, n, k, epilogue).compute();
 }
 
 template <class T, class C> void matmul(Cpu& device, const Matmul& op) {
-  multiply<T>(device, op, Epilogue<C>{op.c.as<C>(), op.n(), op.bias.as<const float>(), op.gelu_of.as<const C>(), op.residual.as<const C>(), op.pre.as<C>(), op.gelu, false});
+  multiply<T>(device, op, false, Epilogue<C>{op.c.as<C>(), op.n(), op.bias.as<const float>(), op.gelu_of.as<const C>(), op.residual.as<const C>(), op.pre.as<C>(), op.gelu, false});
 }
 
 template <class T> void matmul_accumulate(Cpu& device, const MatmulAccumulate& op) {
-  multiply<T>(device, op, Epilogue<float>{op.c.as<float>(), op.n(), nullptr, nullptr, nullptr, nullptr, false, true});
+  multiply<T>(device, op, op.stacked_c(), Epilogue<float>{op.c.as<float>(), op.n(), nullptr, nullptr, nullptr, nullptr, false, true});
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // The loops around the micro-kernel (after Goto & van de Geijn, "Anatomy of high-performance matrix multiplication", 2008).
 // One operand is packed whole by all threads first: the one that every task walks through. The other is packed by the tasks, in blocks that stay in
 // the second cache: a in blocks of rows, or b panel by panel where b has more columns than a has rows.
+// Groups are products of one shape, whose operands and results lie one behind the other. Some of them are done at once, so that all threads have work; what
+// an element computes is what it would be in a product alone.
 #pragma once
 #include "ops/matmul/epilogue.h"
 #include "ops/matmul/pack.h"
@@ -12,16 +14,20 @@ namespace {
 
 template <class Kind, class T, class C> class Product {
  public:
-  Product(Cpu& device, const Operand<T>& a, const Operand<T>& b, int64_t m, int64_t n, int64_t k, const Epilogue<C>& epilogue)
-      : device_(device), a_(a), b_(b), m_(m), n_(n), k_(k), epilogue_(epilogue), plan_(plan_product(m, n, k, Kind::values, device.threads())) {}
+  // a, b: those of the first group; m, n, k: of one group.
+  Product(Cpu& device, const Operand<T>& a, const Operand<T>& b, int64_t groups, int64_t m, int64_t n, int64_t k, const Epilogue<C>& epilogue)
+      : device_(device), a_(a), b_(b), groups_(groups), m_(m), n_(n), k_(k), epilogue_(epilogue), plan_(plan_product(groups, m, n, k, Kind::values, device.threads())) {}
 
   void compute() {
-    if (plan_.share_a) pack_a();
-    for (int64_t first = 0; first < plan_.column_panels; first += plan_.strip_panels) {
-      strip_ = first, strip_panels_ = least(plan_.strip_panels, plan_.column_panels - first);
-      if (!plan_.share_a) pack_strip_of_b();
-      multiply_strip();
-      if (plan_.splits > 1) add_splits();
+    for (group_ = 0; group_ < groups_; group_ += plan_.groups) {
+      groups_here_ = least(plan_.groups, groups_ - group_);
+      if (plan_.share_a) pack_a();
+      for (int64_t first = 0; first < plan_.column_panels; first += plan_.strip_panels) {
+        strip_ = first, strip_panels_ = least(plan_.strip_panels, plan_.column_panels - first);
+        if (!plan_.share_a) pack_strip_of_b();
+        multiply_strip();
+        if (plan_.splits > 1) add_splits();
+      }
     }
   }
 
@@ -40,15 +46,29 @@ template <class Kind, class T, class C> class Product {
   int64_t column_of(int64_t panel) const { return (strip_ + panel) * kColumns; }
   int64_t columns_of(int64_t panel) const { return least(kColumns, n_ - column_of(panel)); }
 
-  // Places in the shared operand, [block][panel][step][width], and in the sums of splits, [split][panel of the strip][row panel][kTile].
-  uint32_t* shared_panel(int64_t block, int64_t panel, int64_t panels, int width) const { return shared_ + (block * plan_.block_steps * panels + panel * steps_of(block)) * width; }
-  float* partial_tile(int64_t split, int64_t panel, int64_t row_panel) const { return partial_ + ((split * strip_panels_ + panel) * plan_.row_panels + row_panel) * kTile; }
+  // An operand of a group, counted from the first at work; the first row of its result.
+  Operand<T> of_group(const Operand<T>& x, int64_t group) const { return {x.data + (group_ + group) * x.size, x.stride, x.k_contiguous, x.size}; }
+  int64_t first_row(int64_t group) const { return (group_ + group) * m_; }
 
-  void pack_rows(int64_t block, Range rows, uint32_t* out) const {
-    pack_panels<kRows>(a_, block, rows, out, [&](int64_t r, int64_t& first, int64_t& count) { first = row_of(r), count = rows_of(r); });
+  // Places in the shared operand, [group][block][panel][step][width], and in the sums of splits, [group][split][panel of the strip][row panel][kTile].
+  uint32_t* shared_panel(int64_t group, int64_t block, int64_t panel, int64_t panels, int width) const {
+    return shared_ + (group * plan_.steps * panels + block * plan_.block_steps * panels + panel * steps_of(block)) * width;
   }
-  void pack_columns(int64_t block, Range columns, uint32_t* out) const {
-    pack_panels<kColumns>(b_, block, columns, out, [&](int64_t c, int64_t& first, int64_t& count) { first = column_of(c), count = columns_of(c); });
+  float* partial_tile(int64_t group, int64_t split, int64_t panel, int64_t row_panel) const {
+    return partial_ + (((group * plan_.splits + split) * strip_panels_ + panel) * plan_.row_panels + row_panel) * kTile;
+  }
+
+  // What is not worth a second thread stays on this one.
+  template <class Body> void each(int64_t tasks, const Body& body) {
+    if (!plan_.small) return device_.each(tasks, body);
+    for (int64_t task = 0; task < tasks; ++task) body(task, 0);
+  }
+
+  void pack_rows(int64_t group, int64_t block, Range rows, uint32_t* out) const {
+    pack_panels<kRows>(of_group(a_, group), block, rows, out, [&](int64_t r, int64_t& first, int64_t& count) { first = row_of(r), count = rows_of(r); });
+  }
+  void pack_columns(int64_t group, int64_t block, Range columns, uint32_t* out) const {
+    pack_panels<kColumns>(of_group(b_, group), block, columns, out, [&](int64_t c, int64_t& first, int64_t& count) { first = column_of(c), count = columns_of(c); });
   }
   // Where k lies across rows of memory, a few rows at a time for all the panels: whole lines are read, and their pages looked up, once.
   template <int Width, class Place> void pack_panels(const Operand<T>& x, int64_t block, Range panels, uint32_t* out, const Place& place) const {
@@ -63,37 +83,37 @@ template <class Kind, class T, class C> class Product {
   }
 
   void pack_a() {
-    pack_shared(plan_.row_panels, kRows, [&](int64_t block, Range rows, uint32_t* out) { pack_rows(block, rows, out); });
+    pack_shared(plan_.row_panels, kRows, [&](int64_t group, int64_t block, Range rows, uint32_t* out) { pack_rows(group, block, rows, out); });
   }
   void pack_strip_of_b() {
-    pack_shared(strip_panels_, kColumns, [&](int64_t block, Range columns, uint32_t* out) { pack_columns(block, columns, out); });
+    pack_shared(strip_panels_, kColumns, [&](int64_t group, int64_t block, Range columns, uint32_t* out) { pack_columns(group, block, columns, out); });
   }
   template <class Pack> void pack_shared(int64_t panels, int width, const Pack& pack_range) {
-    shared_ = static_cast<uint32_t*>(device_.shared_scratch((plan_.steps * panels * width + kLanes) * 4, 2));
+    shared_ = static_cast<uint32_t*>(device_.shared_scratch(groups_here_ * plan_.steps * panels * width * 4, 2));
     const int64_t per_task = plan_.small ? panels : most(1, kPackingWords / (most(1, plan_.block_steps) * width)), tasks = divide_up(panels, per_task);
-    device_.each(plan_.blocks * tasks, [&](int64_t task, int) {
-      const int64_t block = task / tasks, first = task % tasks * per_task;
-      pack_range(block, {first, least(panels, first + per_task)}, shared_panel(block, first, panels, width));
+    each(groups_here_ * plan_.blocks * tasks, [&](int64_t task, int) {
+      const int64_t group = task / (plan_.blocks * tasks), block = task / tasks % plan_.blocks, first = task % tasks * per_task;
+      pack_range(group, block, {first, least(panels, first + per_task)}, shared_panel(group, block, first, panels, width));
     });
   }
 
   void multiply_strip() {
-    if (plan_.splits > 1) partial_ = static_cast<float*>(device_.shared_scratch(plan_.splits * strip_panels_ * plan_.row_panels * kTile * 4, 3));
+    if (plan_.splits > 1) partial_ = static_cast<float*>(device_.shared_scratch(groups_here_ * plan_.splits * strip_panels_ * plan_.row_panels * kTile * 4, 3));
     const int64_t down = divide_up(plan_.row_panels, plan_.task_rows), across = divide_up(strip_panels_, plan_.task_columns);
-    device_.each(plan_.splits * down * across, [&](int64_t task, int thread) {
+    each(groups_here_ * plan_.splits * down * across, [&](int64_t task, int thread) {
       Range r{task / across % down * plan_.task_rows, 0}, c{task % across * plan_.task_columns, 0};
       r.last = least(plan_.row_panels, r.first + plan_.task_rows), c.last = least(strip_panels_, c.first + plan_.task_columns);
-      const int64_t split = task / (down * across);
-      if (!plan_.share_a) return multiply_block(thread, split, r, c);
-      for (int64_t panel = c.first; panel < c.last; ++panel) multiply_block(thread, split, r, {panel, panel + 1});
+      const int64_t group = task / (plan_.splits * down * across), split = task / (down * across) % plan_.splits;
+      if (!plan_.share_a) return multiply_block(thread, group, split, r, c);
+      for (int64_t panel = c.first; panel < c.last; ++panel) multiply_block(thread, group, split, r, {panel, panel + 1});
     });
   }
 
   // One split of the tiles of some row panels and column panels.
-  void multiply_block(int thread, int64_t split, Range rows, Range columns) {
+  void multiply_block(int thread, int64_t group, int64_t split, Range rows, Range columns) {
     const int64_t per_split = divide_up(plan_.blocks, plan_.splits), block_first = split * per_split, block_last = least(plan_.blocks, block_first + per_split);
     const int64_t own_words = plan_.share_a ? plan_.block_steps * kColumns : rows.size() * plan_.block_steps * kRows;
-    auto* own = static_cast<uint32_t*>(device_.scratch(thread, (own_words + kLanes) * 4, 2));
+    auto* own = static_cast<uint32_t*>(device_.scratch(thread, own_words * 4, 2));
     float* waiting = nullptr;  // sums that wait for the next block
     if (plan_.blocks > 1 && plan_.splits == 1) waiting = static_cast<float*>(device_.scratch(thread, rows.size() * columns.size() * kTile * 4, 3));
     alignas(64) float tile_here[kTile];
@@ -101,18 +121,18 @@ template <class Kind, class T, class C> class Product {
     for (int64_t block = block_first; block < block_last; ++block) {
       const int64_t steps = steps_of(block);
       const bool done = plan_.splits == 1 && block + 1 == block_last;
-      if (!plan_.share_a) pack_rows(block, rows, own);
+      if (!plan_.share_a) pack_rows(group, block, rows, own);
       for (int64_t c = columns.first; c < columns.last; ++c) {
-        if (plan_.share_a) pack_columns(block, {c, c + 1}, own);
-        const uint32_t* b = plan_.share_a ? own : shared_panel(block, c, strip_panels_, kColumns);
+        if (plan_.share_a) pack_columns(group, block, {c, c + 1}, own);
+        const uint32_t* b = plan_.share_a ? own : shared_panel(group, block, c, strip_panels_, kColumns);
         const int64_t column_count = columns_of(c);
         for (int64_t r = rows.first; r < rows.last; ++r) {
-          const uint32_t* a = plan_.share_a ? shared_panel(block, r, plan_.row_panels, kRows) : own + (r - rows.first) * steps * kRows;
+          const uint32_t* a = plan_.share_a ? shared_panel(group, block, r, plan_.row_panels, kRows) : own + (r - rows.first) * steps * kRows;
           const int64_t row_count = rows_of(r);
-          float* tile = plan_.splits > 1 ? partial_tile(split, c, r) : waiting ? waiting + ((c - columns.first) * rows.size() + r - rows.first) * kTile : tile_here;
-          if (done) prefetch(epilogue_, row_of(r), column_of(c), row_count);
+          float* tile = plan_.splits > 1 ? partial_tile(group, split, c, r) : waiting ? waiting + ((c - columns.first) * rows.size() + r - rows.first) * kTile : tile_here;
+          if (done) prefetch(epilogue_, first_row(group) + row_of(r), column_of(c), row_count);
           micro_kernel_for<Kind>(row_count, column_count)(steps, a, b, tile, block > block_first);
-          if (done) finish(epilogue_, tile, row_of(r), column_of(c), row_count, column_count);
+          if (done) finish(epilogue_, tile, first_row(group) + row_of(r), column_of(c), row_count, column_count);
         }
       }
     }
@@ -120,25 +140,26 @@ template <class Kind, class T, class C> class Product {
 
   void add_splits() {
     constexpr int64_t kTilesPerTask = 16;
-    const int64_t tiles = strip_panels_ * plan_.row_panels;
-    device_.each(divide_up(tiles, kTilesPerTask), [&](int64_t task, int) {
+    const int64_t tiles = groups_here_ * strip_panels_ * plan_.row_panels;
+    each(divide_up(tiles, kTilesPerTask), [&](int64_t task, int) {
       for (int64_t i = task * kTilesPerTask; i < least(tiles, (task + 1) * kTilesPerTask); ++i) {
-        const int64_t c = i / plan_.row_panels, r = i % plan_.row_panels;
-        float* sum = partial_tile(0, c, r);
+        const int64_t group = i / (strip_panels_ * plan_.row_panels), c = i / plan_.row_panels % strip_panels_, r = i % plan_.row_panels;
+        float* sum = partial_tile(group, 0, c, r);
         for (int64_t split = 1; split < plan_.splits; ++split) {
-          const float* other = partial_tile(split, c, r);
+          const float* other = partial_tile(group, split, c, r);
           for (int j = 0; j < kTile; ++j) sum[j] += other[j];
         }
-        finish(epilogue_, sum, row_of(r), column_of(c), rows_of(r), columns_of(c));
+        finish(epilogue_, sum, first_row(group) + row_of(r), column_of(c), rows_of(r), columns_of(c));
       }
     });
   }
 
   Cpu& device_;
   const Operand<T> a_, b_;
-  const int64_t m_, n_, k_;
+  const int64_t groups_, m_, n_, k_;
   const Epilogue<C> epilogue_;
   const Plan plan_;
+  int64_t group_ = 0, groups_here_ = 0;   // the groups at work
   int64_t strip_ = 0, strip_panels_ = 0;  // the columns at work, in panels
   uint32_t* shared_ = nullptr;
   float* partial_ = nullptr;

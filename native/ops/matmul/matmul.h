@@ -1,6 +1,8 @@
 // Matrix product with its epilogue:
 //   c = activation(a · b + bias) · gelu'(gelu_of) + residual,   gelu(x) = x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x³)))   (Hendrycks & Gimpel, arXiv 1606.08415, tanh form)
 // Every term but a · b is optional. Accumulation is in f32 (of bf16 operands too); sums over k have one order, whatever the number of threads.
+// b may be a stack of matrices, one for each of as many equal consecutive parts of a's rows: the products of a projected network, whose groups of rows have
+// weights of their own. Every part is computed as if it stood alone, to the bit.
 #pragma once
 #include "runtime/bf16.h"
 #include "runtime/op.h"
@@ -14,9 +16,12 @@ NICHELM_INLINE int64_t matrix_rows(const Tensor& t) {
   return rows;
 }
 
+// Rows of each matrix of a stack.
+NICHELM_INLINE int64_t stacked_rows(const Tensor& t) { return t.axes > 1 ? t.shape[t.axes - 2] : 1; }
+
 struct Matmul {
   In a;                  // (..., k), or (k, m) when transpose_a; f32 or bf16. Leading axes are rows: m of them in all
-  In b;                  // (k, n), or (n, k) when transpose_b; as a
+  In b;                  // (k, n), or (n, k) when transpose_b; as a. Three axes: a stack (groups, k, n) or (groups, n, k), without transpose_a
   InOptional bias;       // (n) f32
   InOptional gelu_of;    // (m, n) as c: the product is multiplied by gelu's derivative there (the gradient of a gelu before it)
   InOptional residual;   // (m, n) as c
@@ -30,16 +35,18 @@ struct Matmul {
     return nichelm::fields<Matmul>("matmul", {"a", "b", "bias", "gelu_of", "residual", "c", "pre", "transpose_a", "transpose_b", "gelu"}, &Matmul::a, &Matmul::b, &Matmul::bias,
                                    &Matmul::gelu_of, &Matmul::residual, &Matmul::c, &Matmul::pre, &Matmul::transpose_a, &Matmul::transpose_b, &Matmul::gelu);
   }
+  int64_t groups() const { return b.axes == 3 ? b.shape[0] : 1; }
   int64_t k() const { return transpose_a ? matrix_rows(a) : a.width(); }
-  int64_t m() const { return transpose_a ? a.width() : matrix_rows(a); }
-  int64_t n() const { return transpose_b ? matrix_rows(b) : b.width(); }
+  int64_t m() const { return transpose_a ? a.width() : matrix_rows(a); }  // of all groups
+  int64_t n() const { return transpose_b ? stacked_rows(b) : b.width(); }
   void check() const;
 };
 
-// c += a · b: the gradient of a weight, summed over micro-batches.
+// c += a · b: the gradient of a weight, summed over micro-batches. A stack of weights is b, as in Matmul, or with transpose_a it is c: (groups, m, n), each with
+// the product of its part of a's rows and its part of b's, which both lie in equal consecutive parts.
 struct MatmulAccumulate {
-  In a;            // (m, k), or (k, m) when transpose_a; f32 or bf16
-  In b;            // (k, n), or (n, k) when transpose_b; as a
+  In a;            // (m, k), or (k, m) when transpose_a; f32 or bf16. Leading axes are rows
+  In b;            // (k, n), or (n, k) when transpose_b; as a. Without transpose_a, three axes are a stack; with it, leading axes are rows
   Accumulate c;    // (m, n) f32
   bool transpose_a;
   bool transpose_b;
@@ -48,9 +55,11 @@ struct MatmulAccumulate {
     return nichelm::fields<MatmulAccumulate>("matmul_accumulate", {"a", "b", "c", "transpose_a", "transpose_b"}, &MatmulAccumulate::a, &MatmulAccumulate::b, &MatmulAccumulate::c,
                                              &MatmulAccumulate::transpose_a, &MatmulAccumulate::transpose_b);
   }
-  int64_t k() const { return transpose_a ? matrix_rows(a) : a.width(); }
-  int64_t m() const { return transpose_a ? a.width() : matrix_rows(a); }
-  int64_t n() const { return transpose_b ? matrix_rows(b) : b.width(); }
+  bool stacked_c() const { return transpose_a && c.axes == 3; }
+  int64_t groups() const { return stacked_c() ? c.shape[0] : !transpose_a && b.axes == 3 ? b.shape[0] : 1; }
+  int64_t k() const { return transpose_a ? matrix_rows(a) : a.width(); }  // of all groups where c is the stack
+  int64_t m() const { return transpose_a ? a.width() : matrix_rows(a); }  // of all groups where b is
+  int64_t n() const { return !transpose_b ? b.width() : transpose_a ? matrix_rows(b) : stacked_rows(b); }
   void check() const;
 };
 

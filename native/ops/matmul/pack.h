@@ -10,7 +10,7 @@ template <class T> struct Operand {
   const T* data;
   int64_t stride;
   bool k_contiguous;  // (i, p) at i * stride + p, else at p * stride + i
-  int64_t size;       // elements in all
+  int64_t size;       // elements in all; the next group's follow
 };
 
 // A word made of the value(s) of k that begin at x; the odd last one of a pair is followed by 0.
@@ -66,8 +66,8 @@ NICHELM_INLINE void transpose(Words (&x)[kLanes]) {
   }
 }
 
-// k lies in rows of memory: blocks of kLanes x kLanes words are transposed in registers. What a store writes past its step, the next one overwrites;
-// so a panel has kLanes words of room behind it.
+// k lies in rows of memory: blocks of kLanes x kLanes words are transposed in registers. What a store writes past its step, the next one overwrites; but the
+// last of a block keeps to its own, since another thread's panel may follow.
 template <class Kind, int Width, class T> void pack_along_k(const Operand<T>& x, int64_t first, int64_t count, int64_t k_first, int64_t k_last, uint32_t* out) {
   static_assert(Width <= kLanes || Width % kLanes == 0);
   const int64_t steps = (k_last - k_first + Kind::values - 1) / Kind::values;
@@ -81,7 +81,8 @@ template <class Kind, int Width, class T> void pack_along_k(const Operand<T>& x,
         block[i] = i < Width && group + i < count ? words(Kind{}, origin + (group + i) * x.stride + p * Kind::values) : Words{};
       transpose(block);
 #pragma GCC unroll 16
-      for (int i = 0; i < kLanes; ++i) store(out + (p + i) * Width + group, block[i]);
+      for (int i = 0; i + 1 < kLanes; ++i) store(out + (p + i) * Width + group, block[i]);
+      std::memcpy(out + (p + kLanes - 1) * Width + group, &block[kLanes - 1], (Width < kLanes ? Width : kLanes) * 4);
     }
   for (; p < steps; ++p)
     for (int i = 0; i < Width; ++i)

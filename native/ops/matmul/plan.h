@@ -11,6 +11,7 @@ constexpr int64_t kBlockSteps = 512;                  // of k in a packed block,
 constexpr int64_t kBlockBytes = 256 << 10;            // of a, packed by a task: part of the second cache
 constexpr int64_t kSharedBlockBytes = 1 << 20;        // of a shared a in one block of k: it is walked through for every panel of b
 constexpr int64_t kPackedBytes = int64_t{32} << 20;   // of the shared operand at a time
+constexpr int64_t kGroupedBytes = int64_t{4} << 20;   // of the shared operands of groups that are done at once
 constexpr int64_t kPartialBytes = int64_t{32} << 20;  // of the sums of splits
 constexpr int64_t kPackingWords = 32768;              // that one task packs
 constexpr int64_t kSmall = 1 << 18;                   // multiplications that one thread does before another has woken up
@@ -21,6 +22,7 @@ NICHELM_INLINE int64_t most(int64_t x, int64_t y) { return x > y ? x : y; }
 
 // Panels are at most kRows rows of a, or kColumns columns of b.
 struct Plan {
+  int64_t groups;                     // at once
   int64_t steps;                      // words along k
   int64_t blocks, block_steps;        // along k
   int64_t splits;                     // of the blocks
@@ -31,7 +33,7 @@ struct Plan {
   bool small;                         // not worth a second thread
 };
 
-NICHELM_INLINE Plan plan_product(int64_t m, int64_t n, int64_t k, int values, int threads) {
+NICHELM_INLINE Plan plan_product(int64_t groups, int64_t m, int64_t n, int64_t k, int values, int threads) {
   Plan plan;
   plan.steps = divide_up(k, values);
   plan.blocks = most(1, divide_up(plan.steps, kBlockSteps));
@@ -39,7 +41,7 @@ NICHELM_INLINE Plan plan_product(int64_t m, int64_t n, int64_t k, int values, in
   if (plan.steps) plan.blocks = divide_up(plan.steps, plan.block_steps);
   plan.row_panels = divide_up(m, kRows);
   plan.column_panels = divide_up(n, kColumns);
-  plan.small = m * n * most(1, k) <= kSmall;
+  plan.small = groups * m * n * most(1, k) <= kSmall;
 
   const int64_t large_tiles = divide_up(m, 112) * divide_up(n, 256);
   plan.splits = most(1, least(16 / large_tiles, least(plan.blocks, kPartialBytes / (4 * m * n))));
@@ -50,11 +52,14 @@ NICHELM_INLINE Plan plan_product(int64_t m, int64_t n, int64_t k, int values, in
   plan.strip_panels = plan.share_a ? plan.column_panels : least(plan.column_panels, most(1, kPackedBytes / (4 * kColumns * most(1, plan.steps))));
   plan.task_rows = plan.share_a ? plan.row_panels : least(plan.row_panels, most(1, kBlockBytes / row_panel_bytes));
   plan.task_columns = plan.strip_panels;
+  const int64_t shared_bytes = 4 * most(1, plan.steps) * (plan.share_a ? plan.row_panels * kRows : plan.strip_panels * kColumns);
+  const int64_t partial_bytes = plan.splits > 1 ? 4 * plan.splits * plan.strip_panels * plan.row_panels * kTile : 1;
+  plan.groups = least(groups, most(1, least(kGroupedBytes / shared_bytes, kPartialBytes / partial_bytes)));
   if (plan.small) plan.task_rows = plan.row_panels;
   if (threads == 1 || plan.small) return plan;
 
   // Several tasks a thread, so that none waits long for the last; first along the operand that tasks pack themselves, which costs nothing.
-  const int64_t wanted = divide_up(4 * int64_t{threads}, plan.splits), enough = divide_up(2 * int64_t{threads}, plan.splits);
+  const int64_t alike = plan.groups * plan.splits, wanted = divide_up(4 * int64_t{threads}, alike), enough = divide_up(2 * int64_t{threads}, alike);
   if (plan.share_a) {
     plan.task_columns = divide_up(plan.strip_panels, wanted);
     const int64_t tasks = divide_up(plan.strip_panels, plan.task_columns);

@@ -6,13 +6,16 @@
 namespace nichelm {
 namespace {
 
-template <class Op> double product(const Op& op, int64_t i, int64_t j) {
-  const int64_t m = op.m(), n = op.n(), k = op.k();
-  const float *a = op.a.template as<float>(), *b = op.b.template as<float>();
+// Element (i, j) of the product of the matrices at a and b.
+template <class Op> double product(const Op& op, const float* a, const float* b, int64_t k, int64_t i, int64_t j) {
+  const int64_t m = op.m(), n = op.n();
   double sum = 0;
   for (int64_t p = 0; p < k; ++p) sum += double(op.transpose_a ? a[p * m + i] : a[i * k + p]) * (op.transpose_b ? b[j * k + p] : b[p * n + j]);
   return sum;
 }
+
+// Where b begins that row i of the result is made with.
+template <class Op> const float* matrix_of(const Op& op, int64_t i) { return op.b.template as<float>() + i / (op.m() / op.groups()) * op.k() * op.n(); }
 
 const double kScale = std::sqrt(2 / M_PI);
 
@@ -29,7 +32,7 @@ template <> void run(Reference&, const Matmul& op) {
   const int64_t m = op.m(), n = op.n();
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < n; ++j) {
-      double y = product(op, i, j);
+      double y = product(op, op.a.as<float>(), matrix_of(op, i), op.k(), i, j);
       if (op.bias.present()) y += op.bias.as<float>()[j];
       if (op.pre.present()) op.pre.as<float>()[i * n + j] = static_cast<float>(y);
       if (op.gelu) y = gelu(y);
@@ -40,12 +43,13 @@ template <> void run(Reference&, const Matmul& op) {
 }
 
 template <> void run(Reference&, const MatmulAccumulate& op) {
-  const int64_t m = op.m(), n = op.n();
-  for (int64_t i = 0; i < m; ++i)
-    for (int64_t j = 0; j < n; ++j) {
-      float& c = op.c.as<float>()[i * n + j];
-      c = static_cast<float>(c + product(op, i, j));
-    }
+  const int64_t m = op.m(), n = op.n(), matrices = op.stacked_c() ? op.groups() : 1, k = op.k() / matrices;
+  for (int64_t g = 0; g < matrices; ++g)
+    for (int64_t i = 0; i < m; ++i)
+      for (int64_t j = 0; j < n; ++j) {
+        float& c = op.c.as<float>()[(g * m + i) * n + j];
+        c = static_cast<float>(c + product(op, op.a.as<float>() + g * k * m, op.stacked_c() ? op.b.as<float>() + g * k * n : matrix_of(op, i), k, i, j));
+      }
 }
 
 }  // namespace nichelm

@@ -1,4 +1,4 @@
-// matmul against the double reference: every instruction set, both types, all transposes and epilogues, odd shapes, any number of threads.
+// matmul against the double reference: every instruction set, both types, all transposes and epilogues, stacks, odd shapes, any number of threads.
 #include <cmath>
 #include <cstring>
 
@@ -11,13 +11,16 @@ using namespace nichelm;
 namespace {
 
 struct Case {
-  int64_t m, n, k;
+  int64_t m, n, k;  // of one group
   bool transpose_a = false, transpose_b = false;
   bool bias = false, gelu = false, pre = false, gelu_of = false, residual = false;
   bool accumulate = false;
+  int64_t groups = 0;  // 0: no stack
 
+  int64_t parts() const { return groups ? groups : 1; }
+  int64_t results() const { return parts() * m * n; }
   std::string text() const {
-    std::string s = "matmul " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
+    std::string s = "matmul " + (groups ? std::to_string(groups) + " of " : "") + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
     for (auto [on, name] : {std::pair{transpose_a, " transpose_a"}, {transpose_b, " transpose_b"}, {bias, " bias"}, {gelu, " gelu"}, {pre, " pre"}, {gelu_of, " gelu_of"}, {residual, " residual"},
                             {accumulate, " accumulate"}})
       if (on) s += name;
@@ -53,10 +56,10 @@ struct Inputs {
   Inputs(const Case& s, Type type, Type c_type) {
     const auto make = [](int64_t count, unsigned seed, Type t) { return t == Type::bf16 ? test::rounded(test::normal(count, seed)) : test::normal(count, seed); };
     const unsigned seed = static_cast<unsigned>(s.m * 7919 + s.n * 104729 + s.k);
-    a = make(s.m * s.k, seed, type), b = make(s.k * s.n, seed + 1, type);
+    a = make(s.parts() * s.m * s.k, seed, type), b = make(s.parts() * s.k * s.n, seed + 1, type);
     for (float& x : b) x /= 4;  // a quarter is exact in bf16 too
-    bias = make(s.n, seed + 2, Type::f32), gelu_of = make(s.m * s.n, seed + 3, c_type), residual = make(s.m * s.n, seed + 4, c_type);
-    c = s.accumulate ? make(s.m * s.n, seed + 5, Type::f32) : std::vector<float>(static_cast<size_t>(s.m * s.n), NAN);
+    bias = make(s.n, seed + 2, Type::f32), gelu_of = make(s.results(), seed + 3, c_type), residual = make(s.results(), seed + 4, c_type);
+    c = s.accumulate ? make(s.results(), seed + 5, Type::f32) : std::vector<float>(static_cast<size_t>(s.results()), NAN);
   }
 };
 
@@ -65,16 +68,20 @@ struct Outputs { std::vector<float> c, pre; };
 template <class Run> Outputs compute(const Case& s, const Inputs& in, Type type, Type c_type, const Run& run) {
   Buffer a(in.a, type), b(in.b, type), bias(in.bias, Type::f32), gelu_of(in.gelu_of, c_type), residual(in.residual, c_type), c(in.c, c_type);
   Buffer pre(std::vector<float>(in.c.size(), NAN), c_type);
-  const In in_a{s.transpose_a ? a.tensor({s.k, s.m}) : a.tensor({s.m, s.k})}, in_b{s.transpose_b ? b.tensor({s.n, s.k}) : b.tensor({s.k, s.n})};
-  const Tensor result = c.tensor({s.m, s.n});
+  const int64_t rows = s.parts() * s.m;
+  const bool stacked_c = s.groups && s.transpose_a;
+  const auto matrix = [&](Buffer& x, int64_t height, int64_t width) { return s.groups ? x.tensor({s.groups, height, width}) : x.tensor({height, width}); };
+  const In in_a{s.transpose_a ? a.tensor({s.parts() * s.k, s.m}) : a.tensor({rows, s.k})};
+  const In in_b{stacked_c ? b.tensor({s.groups * s.k, s.n}) : s.transpose_b ? matrix(b, s.n, s.k) : matrix(b, s.k, s.n)};
+  const Tensor result = stacked_c ? c.tensor({s.groups, s.m, s.n}) : c.tensor({rows, s.n});
   if (s.accumulate) {
     run(MatmulAccumulate{in_a, in_b, {result}, s.transpose_a, s.transpose_b});
   } else {
     Matmul op{in_a, in_b, {}, {}, {}, {result}, {}, s.transpose_a, s.transpose_b, s.gelu};
     if (s.bias) op.bias = {bias.tensor({s.n})};
-    if (s.gelu_of) op.gelu_of = {gelu_of.tensor({s.m, s.n})};
-    if (s.residual) op.residual = {residual.tensor({s.m, s.n})};
-    if (s.pre) op.pre = {pre.tensor({s.m, s.n})};
+    if (s.gelu_of) op.gelu_of = {gelu_of.tensor({rows, s.n})};
+    if (s.residual) op.residual = {residual.tensor({rows, s.n})};
+    if (s.pre) op.pre = {pre.tensor({rows, s.n})};
     run(op);
   }
   return {c.values(), s.pre ? pre.values() : std::vector<float>{}};
@@ -89,12 +96,13 @@ float plain_gelu_derivative(float x) {
 // The same sums in f32, one term after the other.
 Outputs plain(const Case& s, const Inputs& in, Type c_type) {
   Outputs out{in.c, std::vector<float>(s.pre ? in.c.size() : 0)};
-  for (int64_t i = 0; i < s.m; ++i)
+  for (int64_t row = 0; row < s.parts() * s.m; ++row)
     for (int64_t j = 0; j < s.n; ++j) {
-      const size_t at = static_cast<size_t>(i * s.n + j);
+      const size_t at = static_cast<size_t>(row * s.n + j);
+      const int64_t group = row / s.m, i = row % s.m;
+      const float *a = in.a.data() + group * s.m * s.k, *b = in.b.data() + group * s.k * s.n;
       float y = 0;
-      for (int64_t p = 0; p < s.k; ++p)
-        y += in.a[static_cast<size_t>(s.transpose_a ? p * s.m + i : i * s.k + p)] * in.b[static_cast<size_t>(s.transpose_b ? j * s.k + p : p * s.n + j)];
+      for (int64_t p = 0; p < s.k; ++p) y += a[s.transpose_a ? p * s.m + i : i * s.k + p] * b[s.transpose_b ? j * s.k + p : p * s.n + j];
       if (s.accumulate) { out.c[at] += y; continue; }
       if (s.bias) y += in.bias[static_cast<size_t>(j)];
       if (s.pre) out.pre[at] = y;
@@ -158,6 +166,62 @@ TEST(matmul_long_sums) {
       Case s{m, n, k, true, false};
       s.accumulate = accumulate;
       test_types(s);
+    }
+}
+
+// Each group's rows with a matrix of their own, and the gradient of such matrices: many small ones, some that are cut into blocks and splits.
+TEST(matmul_stacks) {
+  for (auto [groups, m, n, k] : {std::array<int64_t, 4>{1, 5, 7, 3}, {2, 1, 1, 1}, {3, 7, 5, 0}, {5, 29, 37, 17}, {4, 15, 130, 71}, {3, 130, 33, 64}, {40, 3, 9, 21}, {2, 33, 35, 2301}})
+    for (const bool transpose_b : {false, true})
+      for (const bool accumulate : {false, true}) {
+        Case s{m, n, k, false, transpose_b};
+        s.groups = groups, s.accumulate = accumulate;
+        test_types(s);
+        if (transpose_b) continue;
+        s.transpose_a = s.accumulate = true;
+        test_types(s);
+      }
+  Case s{37, 45, 33};
+  s.groups = 3, s.bias = s.gelu = s.pre = true;
+  test_types(s);
+  s.gelu = s.pre = s.bias = false, s.transpose_b = s.gelu_of = s.residual = true;
+  test_types(s);
+}
+
+// A group's results are those of its product alone, to the bit; also where only some groups are done at once.
+TEST(matmul_stacks_are_products) {
+  for (const Type type : {Type::f32, Type::bf16})
+    for (auto [groups, m, n, k] : {std::array<int64_t, 4>{3, 50, 70, 2100}, {7, 9, 640, 1030}, {5, 130, 64, 5000}})
+      for (const bool gradient : {false, true}) {
+        Case s{m, n, k, gradient, false};
+        s.groups = groups, s.accumulate = gradient;
+        const Inputs in(s, type, type);
+        Cpu device(2);
+        const Outputs got = compute(s, in, type, Type::f32, [&](const auto& op) { run_op(device, op); });
+        for (int64_t g = 0; g < groups; ++g) {
+          const auto part = [&](const std::vector<float>& x, int64_t size) { return std::vector<float>(x.begin() + g * size, x.begin() + (g + 1) * size); };
+          Case one = s;
+          one.groups = 0;
+          Inputs alone(one, type, type);
+          alone.a = part(in.a, m * k), alone.b = part(in.b, k * n), alone.c = part(in.c, m * n);
+          const Outputs want = compute(one, alone, type, Type::f32, [&](const auto& op) { run_op(device, op); });
+          EXPECT(same_bits(part(got.c, m * n), want.c), s.text() + " " + name_of(type) + ", group " + std::to_string(g));
+        }
+      }
+}
+
+// Threads pack neighbouring panels of one operand at the same time: none may touch another's.
+TEST(matmul_packs_apart) {
+  for (const bool transpose_a : {false, true})
+    for (const Type type : {Type::f32, Type::bf16}) {
+      const Case s{448, 512, type == Type::f32 ? 512 : 1024, transpose_a};
+      const Inputs in(s, type, Type::f32);
+      for (const int isa : test::isas()) {
+        Cpu one(1, static_cast<Isa>(isa)), two(2, static_cast<Isa>(isa));
+        const Outputs want = compute(s, in, type, Type::f32, [&](const auto& op) { run_op(one, op); });
+        for (int i = 0; i < 5; ++i)
+          EXPECT(same_bits(compute(s, in, type, Type::f32, [&](const auto& op) { run_op(two, op); }).c, want.c), s.text() + " " + name_of(type) + ", " + name_of(static_cast<Isa>(isa)));
+      }
     }
 }
 
@@ -235,4 +299,25 @@ TEST(matmul_checks) {
   bad = good, bad.pre = {t(2, 4)};
   EXPECT(throws(bad), "matmul: pre without gelu");
   EXPECT(throws(MatmulAccumulate{{t(2, 3)}, {t(3, 4)}, {t(2, 3)}, false, false}), "matmul_accumulate: shape of c");
+
+  const auto stack = [&](int64_t groups, int64_t rows, int64_t width) { return test::f32(x, {groups, rows, width}); };
+  const Matmul stacked{{t(4, 3)}, {stack(2, 3, 4)}, {}, {}, {}, {t(4, 4)}, {}, false, false, false};
+  EXPECT(!throws(stacked), "matmul: a good stack passes");
+  bad = stacked, bad.a = {t(5, 3)}, bad.c = {t(5, 4)};
+  EXPECT(throws(bad), "matmul: rows that do not split");
+  bad = stacked, bad.b = {stack(0, 3, 4)};
+  EXPECT(throws(bad), "matmul: a stack of nothing");
+  bad = stacked, bad.b = {test::f32(x, {1, 2, 3, 4})};
+  EXPECT(throws(bad), "matmul: a stack of stacks");
+  bad = stacked, bad.a = {t(3, 4)}, bad.transpose_a = true;
+  EXPECT(throws(bad), "matmul: a stack with a transposed");
+  const MatmulAccumulate sum{{t(4, 3)}, {t(4, 5)}, {stack(2, 3, 5)}, true, false};
+  EXPECT(!throws(sum), "matmul_accumulate: a good stack passes");
+  MatmulAccumulate wrong = sum;
+  wrong.c = {stack(3, 3, 5)};
+  EXPECT(throws(wrong), "matmul_accumulate: rows that do not split");
+  wrong = sum, wrong.c = {stack(2, 5, 3)};
+  EXPECT(throws(wrong), "matmul_accumulate: matrices of another shape");
+  wrong = sum, wrong.b = {t(5, 4)}, wrong.transpose_b = true;
+  EXPECT(throws(wrong), "matmul_accumulate: a stack with b transposed");
 }
