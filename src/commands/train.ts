@@ -36,24 +36,24 @@ export const train = define({
     using corpus = openCorpus(from, { tokenizer: tokenizer.hash })
     using validation = heldout === undefined ? undefined : openCorpus(heldout, { tokenizer: tokenizer.hash })
     const config = configOf({ ...args, vocab: tokenizer.vocabularySize, context: corpus.context })
-    const sampling = weights === undefined ? undefined : samplingOf(weights, assignments!, corpus)
+    const drawing = weights === undefined ? undefined : drawingOf(weights, assignments!, corpus)
     using device = new Device({ threads })
     using display = new ProgressDisplay({ label: 'train', peak: await device.peak(precision) })
     const result = await pretrain({
-      folder: into, device, config, precision, settings, seed, corpus, validation, sampling, signal: interruption.signal,
-      identity: { validation: validation?.hash ?? null, target: sampling?.target ?? null }, onProgress: progress => display.show(progress),
+      folder: into, device, config, precision, settings, seed, corpus, validation, drawing, signal: interruption.signal,
+      identity: { validation: validation?.hash ?? null, target: drawing?.target ?? null }, onProgress: progress => display.show(progress),
     })
     addTokenizer(join(vocabulary.endsWith('.json') ? vocabulary : join(vocabulary, 'tokenizer.json')), result.model)
     printRun(json, result)
   },
 })
 
-function samplingOf(weights: string, assignments: string, corpus: Corpus): { assignments: ArrayLike<number>; target: number[] } {
+function drawingOf(weights: string, assignments: string, corpus: Corpus): { kind: 'importance'; assignments: ArrayLike<number>; target: number[] } {
   const { target } = readJson(weights) as { target?: number[] }, { labels, clusters } = openAssignments(assignments, corpus)
   if (!Array.isArray(target) || target.length !== clusters) {
     throw new NichelmError('INPUT', `has no target distribution over ${clusters} clusters`, { place: { file: weights, field: 'target' }, fix: 'Use the file that `nichelm weights` wrote for these assignments.' })
   }
-  return { assignments: labels, target }
+  return { kind: 'importance', assignments: labels, target }
 }
 
 /** What a finished run is told as. */

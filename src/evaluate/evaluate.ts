@@ -16,10 +16,13 @@ async function withSession<Result>(options: EvaluateOptions, shape: { rows: numb
   return await body(session)
 }
 
-/** Perplexity and bits per byte of a model on every window of a corpus, each seen alone. `rows`: how many rows are computed at once. */
-export async function evaluateCorpus(corpus: Corpus, options: EvaluateOptions & { rows?: number }): Promise<Likelihood> {
+/**
+ * Perplexity and bits per byte of a model on a corpus's windows (all, if not told which), each seen alone.
+ * `rows`: how many rows are computed at once.
+ */
+export async function evaluateCorpus(corpus: Corpus, options: EvaluateOptions & { rows?: number; windows?: ArrayLike<number> | undefined }): Promise<Likelihood> {
   const length = corpus.manifest.context, rows = options.rows ?? Math.max(1, Math.floor(8192 / length))
-  return withSession(options, { rows, length }, (session) => likelihood(session, evaluationBatches(corpus, { rows, length }), options.signal))
+  return withSession(options, { rows, length }, (session) => likelihood(session, evaluationBatches(corpus, { rows, length, windows: options.windows }), options.signal))
 }
 
 /** Raw token ids, row-major [rows, length]; each row is one document. */

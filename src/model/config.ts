@@ -32,8 +32,9 @@ const gpt2 = { norm: 'layer', normEpsilon: 1e-5, positions: 'learned', theta: 10
 const sizes = (layers: number, width: number, heads: number, mlp: number, context: number): Omit<ModelConfig, 'vocabulary'> =>
   ({ layers, width, heads, keyValueHeads: heads, mlp, context, ...gpt2 })
 
-/** The named models. nano and mini are for trying out; gpt2 is GPT-2 small; slm and llm are those of arXiv 2402.01093, section 3. */
+/** The named models. pico is small enough to be short of capacity; nano and mini are for trying out; gpt2 is GPT-2 small; slm and llm are those of arXiv 2402.01093, section 3. */
 export const PRESETS = {
+  pico: sizes(2, 64, 2, 256, 128),
   nano: sizes(4, 128, 4, 512, 256),
   mini: sizes(4, 256, 4, 1024, 256),
   gpt2: sizes(12, 768, 12, 3072, 1024),

@@ -7,9 +7,15 @@ import { qkvWidth, type ModelConfig } from './config.js'
 export interface ParameterSpec {
   name: string
   shape: readonly number[]
-  /** Standard deviation of the normal start, or the constant that every element starts with. */
-  start: { normal: number } | { constant: number }
+  start: Start
 }
+
+/**
+ * How a parameter starts: normal with a standard deviation; one constant; rows of length `norm` that share a direction (each the sum of one common
+ * normal vector and `spread` times a normal vector of its own, scaled to that length); or orthogonal rows (columns, where there are fewer) such that a
+ * vector of length sqrt(rows) becomes one of length sqrt(columns).
+ */
+export type Start = { normal: number } | { constant: number } | { common: { norm: number; spread: number } } | { orthogonal: true }
 
 export const isMatrix = (spec: ParameterSpec): boolean => spec.shape.length > 1
 
@@ -52,12 +58,20 @@ const STEP = aligned(1) / 2
 
 export type Precision = 'f32' | 'bf16'
 
+/** Which runs there are besides the values. */
+export interface Runs {
+  /** A copy of the values in bf16, which products read. */
+  copy: boolean
+  gradient: boolean
+  /** AdamW's. */
+  moments: boolean
+}
+
 /**
- * All parameters of a model in flat runs, one behind the other: the values in f32, for bf16 a rounded copy that products read, and for training the
+ * Parameters in flat runs, one behind the other: the values in f32, for bf16 a rounded copy that products read, and for training the
  * gradients and AdamW's moments. Matrices come first, vectors behind them, so that weight decay is two calls. Gaps between parameters stay zero.
  */
 export class Parameters {
-  readonly specs: readonly ParameterSpec[]
   /** Elements of the runs, gaps included. */
   readonly size: number
   /** Elements of the part that holds the matrices. */
@@ -69,8 +83,7 @@ export class Parameters {
   readonly #offsets = new Map<string, number>()
   readonly #tensors = new Map<string, Tensor>()
 
-  constructor(specs: readonly ParameterSpec[], readonly precision: Precision, training: boolean) {
-    this.specs = specs
+  constructor(readonly specs: readonly ParameterSpec[], runs: Runs) {
     let size = 0, matrices = 0
     for (const spec of [...specs.filter(isMatrix), ...specs.filter((s) => !isMatrix(s))]) {
       this.#offsets.set(spec.name, size)
@@ -80,10 +93,12 @@ export class Parameters {
     this.size = size
     this.matrices = matrices
     this.values = persistent('parameters', 'f32', [size])
-    this.copy = precision === 'bf16' ? persistent('parameters in bf16', 'bf16', [size]) : undefined
-    this.gradient = training ? persistent('gradients', 'f32', [size]) : undefined
-    this.moments = training ? { m: persistent('first moments', 'f32', [size]), v: persistent('second moments', 'f32', [size]) } : undefined
+    this.copy = runs.copy ? persistent('parameters in bf16', 'bf16', [size]) : undefined
+    this.gradient = runs.gradient ? persistent('gradients', 'f32', [size]) : undefined
+    this.moments = runs.moments ? { m: persistent('first moments', 'f32', [size]), v: persistent('second moments', 'f32', [size]) } : undefined
   }
+
+  has(name: string): boolean { return this.#offsets.has(name) }
 
   /** Elements from the start of the runs to a parameter. */
   offset(name: string): number {
@@ -96,10 +111,10 @@ export class Parameters {
   get(name: string): Tensor {
     const known = this.#tensors.get(name)
     if (known) return known
-    const offset = this.offset(name), spec = this.specs.find((s) => s.name === name)!
-    const tensor = viewOf(isMatrix(spec) ? (this.copy ?? this.values) : this.values, offset, spec.shape)
+    const spec = this.specs.find((s) => s.name === name)!
+    const tensor = this.viewOf(isMatrix(spec) ? (this.copy ?? this.values) : this.values, name)
     if (this.gradient) {
-      tensor.gradient = viewOf(this.gradient, offset, spec.shape)
+      tensor.gradient = this.viewOf(this.gradient, name)
       tensor.requiresGradient = true
     }
     this.#tensors.set(name, tensor)
@@ -107,7 +122,12 @@ export class Parameters {
   }
 
   /** The parameter if the model has it. */
-  find(name: string): Tensor | undefined { return this.#offsets.has(name) ? this.get(name) : undefined }
+  find(name: string): Tensor | undefined { return this.has(name) ? this.get(name) : undefined }
+
+  /** The parameter's part of one of the runs. */
+  viewOf(run: Tensor, name: string): Tensor {
+    return viewOf(run, this.offset(name), this.specs.find((s) => s.name === name)!.shape)
+  }
 
   /** The part of a run that holds matrices, or the one that holds vectors. */
   part(run: Tensor, which: 'matrices' | 'vectors'): Tensor {

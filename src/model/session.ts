@@ -3,17 +3,19 @@ import { NichelmError } from '../base/errors.js'
 import { backward } from '../graph/autodiff.js'
 import { Layout, lower, type Lowered } from '../graph/lower.js'
 import { trace } from '../graph/op.js'
-import { adamw, cast, fill, globalNorm, matmul, type AdamwSettings } from '../graph/ops/index.js'
-import { persistent, type Tensor } from '../graph/tensor.js'
+import { cast, fill, matmul } from '../graph/ops/index.js'
+import { persistent, viewOf, type Tensor } from '../graph/tensor.js'
 import type { ModelConfig } from './config.js'
 import { initialValues } from './initialize.js'
-import { Parameters, parameterSpecs, sizeOf, type Precision } from './parameters.js'
+import { loraNetwork, type LoraConfig } from './loraNetwork.js'
+import { plainNetwork, type Network, type OptimizerSettings } from './network.js'
+import { sizeOf, type Parameters, type ParameterSpec, type Precision } from './parameters.js'
+import type { ProjectedConfig } from './projectedConfig.js'
+import { projectedNetwork } from './projectedNetwork.js'
 import { outputWeight, rowTensors, transformer, transformerLoss, type Rows } from './transformer.js'
 
-export interface OptimizerSettings extends AdamwSettings {
-  /** Greatest norm of the whole gradient; 0: no clipping. */
-  clip: number
-}
+/** What is between the parameters and the transformer: for slm-pn a projected network of which `groups` experts are computed at once, for llm-lora adapters. */
+export type NetworkOptions = { kind: 'projected'; projected: ProjectedConfig; groups: number } | { kind: 'lora'; lora: LoraConfig }
 
 export interface SessionOptions {
   config: ModelConfig
@@ -22,6 +24,8 @@ export interface SessionOptions {
   rows: number
   /** Tokens in a row; the model's context if absent. */
   length?: number
+  /** Absent: an ordinary transformer, all of it trained. */
+  network?: NetworkOptions
   /** Present where the model is trained. */
   training?: OptimizerSettings
   /** Whether `logits` will be called: room for [rows, length, vocabulary] f32 is kept. */
@@ -29,13 +33,27 @@ export interface SessionOptions {
 }
 
 /** Rows as the host hands them over, row-major [rows, length]; see src/corpus for what they hold. */
-export interface HostRows { rows: number; length: number; tokens: Int32Array; targets: Int32Array; weights: Float32Array; starts: Int32Array }
+export interface HostRows {
+  rows: number
+  length: number
+  tokens: Int32Array
+  targets: Int32Array
+  weights: Float32Array
+  starts: Int32Array
+  /** For a projected network: the expert of each group of rows, groups of the same number of rows in order. */
+  experts?: Int32Array
+}
 
-/** Bytes of the arena, by what they hold. */
-export interface MemoryUse { parameters: number; gradients: number; optimizer: number; inputs: number; activations: number; total: number }
+/** Bytes of the arena, by what they hold. `experts`: weights of the step's experts and their gradients. */
+export interface MemoryUse { parameters: number; gradients: number; optimizer: number; experts: number; inputs: number; activations: number; total: number }
+
+/** Runs of a session's parameters. */
+export type Run = 'values' | 'gradient' | 'm' | 'v'
+
+type ProgramName = 'round' | 'zero' | 'project' | 'micro' | 'update' | 'evaluate' | 'logits'
 
 interface Plan {
-  parameters: Parameters
+  network: Network
   rows: Rows
   nll: Tensor
   loss: Tensor
@@ -43,47 +61,59 @@ interface Plan {
   schedule: Tensor
   logits: Tensor | undefined
   layout: Layout
-  programs: Record<'round' | 'zero' | 'micro' | 'update' | 'evaluate' | 'logits', Lowered | undefined>
+  programs: Record<ProgramName, Lowered | undefined>
+  /** For LoRA: what makes the difference between a weight and its frozen part, by the weight's name. */
+  deltas: ReadonlyMap<string, { program: Lowered; into: Tensor }>
   memory: MemoryUse
 }
 
+function networkOf({ config, precision, network, training, rows }: SessionOptions): Network {
+  if (!network) return plainNetwork(config, precision, training !== undefined)
+  if (network.kind === 'lora') return loraNetwork(config, network.lora, precision, training !== undefined)
+  const { groups, projected } = network
+  if (!Number.isSafeInteger(groups) || groups < 1 || rows % groups)
+    throw new NichelmError('CONFIG', `${groups} groups do not divide the ${rows} rows that are computed at once`, { place: { field: 'groups' }, fix: 'The batch divided by accumulate must be a multiple of groups.' })
+  return projectedNetwork(config, projected, groups, precision, training !== undefined)
+}
+
 function plan(options: SessionOptions): Plan {
-  const { config, precision, rows: rowCount, length = config.context, training } = options
+  const { config, rows: rowCount, length = config.context, training } = options
   if (length > config.context) throw new NichelmError('CONFIG', `rows of ${length} tokens are longer than the model's context of ${config.context}`, { fix: `Build the corpus with a context of at most ${config.context}, or take a model with a longer one.` })
-  const p = new Parameters(parameterSpecs(config), precision, training !== undefined)
+  const network = networkOf(options), { stores, weights } = network
   const rows = rowTensors(rowCount, length)
   const nll = persistent('nll', 'f32', [rowCount * length]), loss = persistent('loss', 'f32', [1])
   const norm = persistent('gradient norm', 'f32', [1]), schedule = persistent('schedule', 'f32', [3])
   const logits = options.logits ? persistent('logits', 'f32', [rowCount, length, config.vocabulary]) : undefined
   const layout = new Layout()
-  const program = (body: (() => void) | undefined, after?: typeof backward): Lowered | undefined => {
+  const program = (body: (() => void) | undefined | false, after?: typeof backward): Lowered | undefined => {
     if (!body) return undefined
     const nodes = trace(body)
     after?.(nodes)
     return lower(nodes, layout)
   }
-  layout.place(p.values)
-  const forward = (): void => transformerLoss(p, config, rows, { nll, loss })
-  const programs = {
-    round: program(p.copy && (() => void cast(p.values, 'bf16', p.copy))),
-    zero: program(p.gradient && (() => fill(p.gradient!, 0))),
+  for (const store of stores) layout.place(store.values)
+  const forward = (): void => transformerLoss(weights, config, rows, { nll, loss })
+  const programs: Plan['programs'] = {
+    round: program(stores.some((store) => store.copy) && (() => stores.forEach((store) => store.copy && cast(store.values, 'bf16', store.copy)))),
+    zero: program(training && (() => network.gradients.forEach((gradient) => fill(gradient, 0)))),
+    project: program(network.project && (() => network.project!())),
     micro: program(training && forward, backward),
-    update: program(training && (() => update(p, training, norm, schedule))),
+    update: program(training && (() => network.update({ settings: training, norm, schedule }))),
     evaluate: program(forward),
-    logits: program(logits && (() => void matmul(transformer(p, config, rows), outputWeight(p, config), { transposeB: true, f32: true, into: logits }))),
+    logits: program(logits && (() => void matmul(transformer(weights, config, rows), outputWeight(weights, config), { transposeB: true, f32: true, into: logits }))),
   }
-  const activations = Math.max(...Object.values(programs).map((lowered) => lowered?.temporaryBytes ?? 0))
-  const gradients = p.gradient?.bytes ?? 0, optimizer = p.moments ? p.moments.m.bytes + p.moments.v.bytes : 0, values = p.values.bytes + (p.copy?.bytes ?? 0)
-  const memory = { parameters: values, gradients, optimizer, inputs: layout.bytes - values - gradients - optimizer, activations, total: layout.bytes + activations }
-  return { parameters: p, rows, nll, loss, norm, schedule, logits, layout, programs, memory }
-}
-
-function update(p: Parameters, settings: OptimizerSettings, norm: Tensor, schedule: Tensor): void {
-  const { clip } = globalNorm(p.gradient!, settings.clip, norm)
-  for (const part of ['matrices', 'vectors'] as const) {
-    const run = { gradient: p.part(p.gradient!, part), p: p.part(p.values, part), m: p.part(p.moments!.m, part), v: p.part(p.moments!.v, part), copy: p.copy && p.part(p.copy, part) }
-    if (run.p.size) adamw(run, clip, schedule, { ...settings, weightDecay: part === 'matrices' ? settings.weightDecay : 0 })
-  }
+  const adapted = network.adapted ?? [], room = Math.max(0, ...adapted.map((name) => weights.get(name).size))
+  const delta = adapted.length ? persistent('difference of an adapted weight', 'f32', [room]) : undefined
+  const deltas = new Map(adapted.map((name) => {
+    const into = viewOf(delta!, 0, weights.get(name).shape)
+    return [name, { program: program(() => network.delta!(name, into))!, into }]
+  }))
+  const activations = Math.max(...[...Object.values(programs), ...[...deltas.values()].map((one) => one.program)].map((lowered) => lowered?.temporaryBytes ?? 0))
+  const bytes = (of: (store: Parameters) => (Tensor | undefined)[]): number => stores.flatMap(of).reduce((sum, tensor) => sum + (tensor?.bytes ?? 0), 0)
+  const gradients = bytes((p) => [p.gradient]), optimizer = bytes((p) => [p.moments?.m, p.moments?.v]), values = bytes((p) => [p.values, p.copy])
+  const experts = (network.derived ?? []).reduce((sum, tensor) => sum + tensor.bytes, 0)
+  const memory = { parameters: values, gradients, optimizer, experts, inputs: layout.bytes - values - gradients - optimizer - experts, activations, total: layout.bytes + activations }
+  return { network, rows, nll, loss, norm, schedule, logits, layout, programs, deltas, memory }
 }
 
 /** Memory that a session would take, and FLOPs of one micro-batch (forward and backward), without making one. */
@@ -101,9 +131,11 @@ export class ModelSession implements Disposable {
   readonly memory: MemoryUse
   /** FLOPs of one micro-batch by count: forward and backward where the model is trained, else forward. */
   readonly flops: number
+  /** FLOPs of the forward pass of one batch. */
+  readonly forwardFlops: number
   readonly #plan: Plan
   readonly #arena: Arena
-  readonly #programs: Partial<Record<keyof Plan['programs'], Program>> = {}
+  readonly #programs: Partial<Record<ProgramName, Program>> = {}
 
   /** Parameters are zero until `initialize` or `write`. Throws RESOURCE if memory is not enough, with the settings that lower it. */
   constructor(readonly device: Device, options: SessionOptions) {
@@ -114,49 +146,60 @@ export class ModelSession implements Disposable {
     this.#plan = plan(options)
     this.memory = this.#plan.memory
     this.flops = (this.#plan.programs.micro ?? this.#plan.programs.evaluate)!.flops
+    this.forwardFlops = this.#plan.programs.evaluate!.flops
     this.#arena = arenaFor(this.memory)
     try {
       for (const [name, lowered] of Object.entries(this.#plan.programs))
-        if (lowered) this.#programs[name as keyof Plan['programs']] = device.compile(this.#arena, lowered.text(this.#plan.layout))
+        if (lowered) this.#programs[name as ProgramName] = device.compile(this.#arena, lowered.text(this.#plan.layout))
     } catch (error) {
       this.dispose()
       throw error
     }
   }
 
-  get parameters(): Parameters { return this.#plan.parameters }
+  /** The parameters that have a run: `values` of all that the session holds; gradients and moments of those that are trained. */
+  specs(run: Run): ParameterSpec[] { return this.#plan.network.stores.filter((store) => runOf(store, run)).flatMap((store) => store.specs) }
 
-  /** Fills every parameter with its start. */
+  /** The parameters that training changes; all where there is no training. */
+  get trained(): ParameterSpec[] { return this.options.training ? this.specs('m') : this.specs('values') }
+
+  /** Fills the parameters with their start: all of them, or with LoRA the adapters. */
   async initialize(seed: number): Promise<void> {
-    for (const spec of this.parameters.specs) this.write('values', spec.name, initialValues(spec, seed))
+    for (const store of this.#plan.network.starts) for (const spec of store.specs) this.write('values', spec.name, initialValues(spec, seed))
     await this.refresh()
   }
 
-  #run(run: 'values' | 'gradient' | 'm' | 'v'): Tensor {
-    const { values, gradient, moments } = this.parameters
-    const tensor = run === 'values' ? values : run === 'gradient' ? gradient : moments?.[run]
-    if (!tensor) throw new NichelmError('USAGE', `the session holds no ${run}: it was made without training`)
-    return tensor
+  #place(run: Run, name: string): { spec: ParameterSpec; offset: number } {
+    const store = this.#plan.network.stores.find((one) => one.has(name))
+    if (!store) throw new NichelmError('USAGE', `the model has no parameter '${name}'`)
+    const tensor = runOf(store, run)
+    if (!tensor) throw new NichelmError('USAGE', `the session holds no ${run} of '${name}'`)
+    return { spec: store.specs.find((one) => one.name === name)!, offset: this.#plan.layout.offset(tensor) + 4 * store.offset(name) }
   }
 
   /** Overwrites one parameter, or its gradient or moments; after values, call `refresh`. */
-  write(run: 'values' | 'gradient' | 'm' | 'v', name: string, data: Float32Array<ArrayBuffer>): void {
-    const spec = this.#spec(name)
+  write(run: Run, name: string, data: Float32Array<ArrayBuffer>): void {
+    const { spec, offset } = this.#place(run, name)
     if (data.length !== sizeOf(spec)) throw new NichelmError('USAGE', `'${name}' holds ${sizeOf(spec)} elements, not ${data.length}`)
-    this.#arena.write(this.#plan.layout.offset(this.#run(run)) + 4 * this.parameters.offset(name), data)
+    this.#arena.write(offset, data)
   }
 
   /** A copy of one parameter, or of its gradient or moments, f32. */
-  read(run: 'values' | 'gradient' | 'm' | 'v', name: string): Float32Array<ArrayBuffer> {
-    const data = new Float32Array(sizeOf(this.#spec(name)))
-    this.#arena.read(this.#plan.layout.offset(this.#run(run)) + 4 * this.parameters.offset(name), data)
+  read(run: Run, name: string): Float32Array<ArrayBuffer> {
+    const { spec, offset } = this.#place(run, name), data = new Float32Array(sizeOf(spec))
+    this.#arena.read(offset, data)
     return data
   }
 
-  #spec(name: string) {
-    const spec = this.parameters.specs.find((s) => s.name === name)
-    if (!spec) throw new NichelmError('USAGE', `the model has no parameter '${name}'`)
-    return spec
+  /** A weight of the ordinary model that the session's network amounts to: with LoRA, adapters are added to what they adapt. f32. */
+  async readMerged(name: string): Promise<Float32Array<ArrayBuffer>> {
+    const values = this.read('values', name), delta = this.#plan.deltas.get(name)
+    if (!delta) return values
+    const difference = new Float32Array(values.length)
+    using program = this.device.compile(this.#arena, delta.program.text(this.#plan.layout))
+    await this.device.run(this.#arena, [{ program }], [this.#plan.layout.offset(delta.into), difference])
+    for (let i = 0; i < values.length; i++) values[i]! += difference[i]!
+    return values
   }
 
   /** Rounds the parameters for the products of bf16; needed after values were written. */
@@ -173,7 +216,18 @@ export class ModelSession implements Disposable {
     return [layout.offset(rows.tokens), batch.tokens, layout.offset(rows.starts), batch.starts, layout.offset(rows.targets), batch.targets, layout.offset(rows.tokenWeights), weights]
   }
 
-  #command(name: keyof Plan['programs'], writes: Copies = []): Command {
+  /** What has to run before rows are computed: nothing, or the projection of their experts. */
+  #project(batches: readonly HostRows[]): Command[] {
+    const { network: { experts }, layout } = this.#plan, { network } = this.options
+    if (!experts || network?.kind !== 'projected') return []
+    const ids = batches[0]?.experts
+    if (ids?.length !== network.groups || batches.some((batch) => batch.experts?.join() !== ids.join()))
+      throw new NichelmError('USAGE', `a step of a projected network needs ${network.groups} experts, the same in every part of the step`)
+    for (const id of ids) if (!(id >= 0 && id < network.projected.experts)) throw new NichelmError('INPUT', `there is no expert ${id}: they are 0 to ${network.projected.experts - 1}`)
+    return [this.#command('project', [layout.offset(experts), ids])]
+  }
+
+  #command(name: ProgramName, writes: Copies = []): Command {
     const program = this.#programs[name]
     if (!program) throw new NichelmError('USAGE', `the session was made without what '${name}' needs`)
     return { program, writes }
@@ -190,7 +244,7 @@ export class ModelSession implements Disposable {
     for (const [index, batch] of batches.entries()) {
       const loss = new Float32Array(1)
       const micro = this.#command('micro', this.#inputs(batch, 1 / total))
-      await this.device.run(this.#arena, index ? [micro] : [this.#command('zero'), micro], [this.#plan.layout.offset(this.#plan.loss), loss])
+      await this.device.run(this.#arena, index ? [micro] : [this.#command('zero'), ...this.#project(batches), micro], [this.#plan.layout.offset(this.#plan.loss), loss])
       mean += loss[0]!
     }
     return mean
@@ -207,15 +261,14 @@ export class ModelSession implements Disposable {
   /** Negative log-likelihood of every target [rows · length], nats; 0 where a token does not count. */
   async evaluate(batch: HostRows): Promise<Float32Array<ArrayBuffer>> {
     const nll = new Float32Array(this.rows * this.length)
-    await this.device.run(this.#arena, [this.#command('evaluate', this.#inputs(batch))], [this.#plan.layout.offset(this.#plan.nll), nll])
+    await this.device.run(this.#arena, [...this.#project([batch]), this.#command('evaluate', this.#inputs(batch))], [this.#plan.layout.offset(this.#plan.nll), nll])
     return nll
   }
 
   /** Logits [rows, length, vocabulary] f32. */
   async logits(batch: HostRows): Promise<Float32Array<ArrayBuffer>> {
-    const command = this.#command('logits', this.#inputs(batch))
     const logits = new Float32Array(this.rows * this.length * this.config.vocabulary)
-    await this.device.run(this.#arena, [command], [this.#plan.layout.offset(this.#plan.logits!), logits])
+    await this.device.run(this.#arena, [...this.#project([batch]), this.#command('logits', this.#inputs(batch))], [this.#plan.layout.offset(this.#plan.logits!), logits])
     return logits
   }
 
@@ -231,6 +284,8 @@ export class ModelSession implements Disposable {
   }
   [Symbol.dispose](): void { this.dispose() }
 }
+
+const runOf = (store: Parameters, run: Run): Tensor | undefined => (run === 'values' ? store.values : run === 'gradient' ? store.gradient : store.moments?.[run])
 
 function arenaFor(memory: MemoryUse): Arena {
   try {

@@ -79,7 +79,7 @@ export class LocalSteps implements Steps, Disposable {
     const { tokens: _, ...settings } = recipe.pretrain
     return await this.#train(context, config, vocabulary, run => pretrain({
       ...run, config, corpus, validation, seed: recipe.seed, settings: { ...settings, steps: recipe.steps },
-      sampling: sampling && { assignments: openAssignments(sampling.assignments, corpus).labels, target: sampling.target },
+      drawing: sampling && { kind: 'importance', assignments: openAssignments(sampling.assignments, corpus).labels, target: sampling.target },
     }))
   }
 

@@ -1,2 +1,3 @@
 export * from './importance.js'
 export * from './sampler.js'
+export * from './experts.js'

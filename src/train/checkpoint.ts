@@ -23,9 +23,10 @@ const NAME = /^step-(\d{8})\.safetensors$/
 const fileOf = (folder: string, step: number): string => join(folder, `step-${String(step).padStart(8, '0')}.safetensors`)
 export const bestFile = (folder: string): string => join(folder, 'best.safetensors')
 
+/** Of what is trained: frozen parameters are where the run began from. */
 function* tensorsOf(session: ModelSession, runs: readonly ('values' | 'm' | 'v')[]): Generator<TensorToWrite<'F32'>> {
   for (const run of runs)
-    for (const spec of session.parameters.specs) yield { name: `${run}.${spec.name}`, dtype: 'F32', shape: spec.shape, data: () => session.read(run, spec.name) }
+    for (const spec of session.trained) yield { name: `${run}.${spec.name}`, dtype: 'F32', shape: spec.shape, data: () => session.read(run, spec.name) }
 }
 
 const metadata = (state: TrainState): Record<string, string> => ({ format: 'nichelm-checkpoint 1', state: JSON.stringify(state) })
@@ -71,7 +72,7 @@ async function load(file: string, session: ModelSession, runs: readonly ('values
       const { shape } = source.entry(tensor.name)
       if (shape.join() !== tensor.shape.join()) throw new NichelmError('CORRUPT', `has the shape [${shape.join(', ')}]; the model's is [${tensor.shape.join(', ')}]`, { place: { file, field: tensor.name } })
     }
-    for (const run of runs) for (const spec of session.parameters.specs) session.write(run, spec.name, source.readF32(`${run}.${spec.name}`, { finite: true }))
+    for (const run of runs) for (const spec of session.trained) session.write(run, spec.name, source.readF32(`${run}.${spec.name}`, { finite: true }))
     await session.refresh()
     return state
   } catch (error) {

@@ -5,7 +5,7 @@ import type { DeviceFacts } from '../../bindings/index.js'
 export interface Costs {
   /** Tokens trained on, padding left out. */
   tokens: number
-  /** By the formula of the model's programs: products and attention, forward and backward, padding included. */
+  /** By the formula of the model's programs: products and attention, forward and backward, evaluation and padding included. */
   flops: number
   /** Hours that the device computed for, evaluation included. */
   deviceHours: number

@@ -11,18 +11,21 @@ export interface Likelihood {
   bitsPerByte: number
   /** Targets that were scored. */
   targets: number
+  /** FLOPs of the forward passes, by formula. */
+  flops: number
 }
 
 /** Scores every target once. Sums are in double and in order, so the result does not depend on how rows are batched, but for rounding in kernels. */
 export async function likelihood(session: ModelSession, batches: Iterable<EvaluationRows>, signal?: AbortSignal): Promise<Likelihood> {
-  let sum = 0, targets = 0, tokens = 0, bytes = 0
+  let sum = 0, targets = 0, tokens = 0, bytes = 0, flops = 0
   for (const batch of batches) {
     signal?.throwIfAborted()
     for (const value of await session.evaluate(batch)) sum += value
     for (const weight of batch.weights) if (weight) targets++
     tokens += batch.tokenCount
     bytes += batch.textBytes
+    flops += session.forwardFlops
   }
   const nll = sum / targets
-  return { nll, perplexity: Math.exp(nll), bitsPerByte: bytes ? (nll / Math.LN2) * (tokens / bytes) : NaN, targets }
+  return { nll, perplexity: Math.exp(nll), bitsPerByte: bytes ? (nll / Math.LN2) * (tokens / bytes) : NaN, targets, flops }
 }

@@ -1,26 +1,33 @@
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Device } from '../../bindings/index.js'
 import { NichelmError } from '../base/errors.js'
 import { readJson, sha256, writeJson } from '../base/files.js'
-import { ModelSession, writeHuggingFace, type HostRows, type ModelConfig, type Precision, type StoredModel } from '../model/index.js'
-import { bestFile, loadBest, loadCheckpoint, saveBest, saveCheckpoint, type TrainState } from './checkpoint.js'
+import { countParameters, ModelSession, saveModel, type HostRows, type ModelConfig, type NetworkOptions, type Precision, type StoredModel } from '../model/index.js'
+import { bestFile, checkpointSteps, loadBest, loadCheckpoint, saveBest, saveCheckpoint, type TrainState } from './checkpoint.js'
 import { deviceName, noCosts, type Costs } from './costs.js'
 import { likelihood, type EvaluationRows, type Likelihood } from './likelihood.js'
 import { MetricsFile } from './metrics.js'
 import { checkSettings, learningRate, type TrainSettings } from './settings.js'
 
 export interface TrainOptions {
-  /** The run's folder: run.json, metrics.jsonl, checkpoints/, and at the end model/ (a Hugging Face folder) and result.json. */
+  /**
+   * The run's folder: run.json, metrics.jsonl, checkpoints/, models/step-N/ for snapshots, and at the end model/ (a Hugging Face folder, or a projected
+   * network) and result.json.
+   */
   folder: string
   device: Device
   config: ModelConfig
   precision: Precision
   settings: TrainSettings
-  /** Where the parameters come from: a random start, or a stored model of the same configuration. */
-  start: { seed: number } | { model: StoredModel }
+  /** Absent: an ordinary transformer. */
+  network?: NetworkOptions
+  /** Where the parameters come from: a random start, a stored model of the same configuration, or with LoRA both: the model is frozen, adapters start at random. */
+  start: { seed: number; model?: StoredModel } | { seed?: never; model: StoredModel }
   /** Rows `first` .. `first + count - 1` of the run: a pure function, so that a run can go on anywhere. */
-  rows: (first: number, count: number) => HostRows
+  rows: (first: number, count: number) => HostRows | Promise<HostRows>
+  /** Steps after which the model is kept as well, as it is then: smaller budgets of the same run. */
+  snapshots?: readonly number[]
   /** Tokens in a row; the model's context if absent. */
   length?: number
   /** Rows to evaluate on, made anew for each evaluation; in batches of batch / accumulate rows. */
@@ -57,9 +64,16 @@ export interface TrainResult {
   /** Of the parameters that were kept, on the validation rows. */
   validation: Likelihood | null
   costs: Costs
-  /** Hugging Face folder of the result. */
+  /** Folder of the result. */
   model: string
+  /** What was kept along the way, ascending. */
+  snapshots: Snapshot[]
+  /** Parameters that were trained. */
+  trained: number
 }
+
+/** A run as it was after some of its steps. */
+export interface Snapshot { step: number; model: string; loss: number; costs: Costs }
 
 /**
  * Trains a model, or goes on with a run that was interrupted, bit for bit. A finished run is not trained again: its result is read.
@@ -69,11 +83,13 @@ export interface TrainResult {
  */
 export async function train(options: TrainOptions): Promise<TrainResult> {
   checkSettings(options.settings)
+  for (const step of options.snapshots ?? [])
+    if (!Number.isSafeInteger(step) || step < 1 || step > options.settings.steps) throw new NichelmError('CONFIG', `there is no step ${step}: the run has ${options.settings.steps}`, { place: { field: 'snapshots' } })
   const claimed = claim(options)
   if ('result' in claimed) return claimed.result
-  const { device, config, precision, settings, length } = options
+  const { device, config, precision, settings, length, network } = options
   using session = new ModelSession(device, {
-    config, precision, rows: settings.batch / settings.accumulate, ...(length ? { length } : {}),
+    config, precision, rows: settings.batch / settings.accumulate, ...(length ? { length } : {}), ...(network ? { network } : {}),
     training: { beta1: settings.betas[0], beta2: settings.betas[1], epsilon: settings.epsilon, weightDecay: settings.weightDecay, clip: settings.clip },
   })
   // Only now is anything written: a run that cannot be leaves no folder.
@@ -81,12 +97,15 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   return await new Run(options, session).go()
 }
 
+const SNAPSHOT_FILE = 'snapshot.json'
+/** Where the model of a run after `step` steps is kept. */
+export const snapshotFolder = (folder: string, step: number): string => join(folder, 'models', `step-${String(step).padStart(8, '0')}`)
 const resultFile = (folder: string): string => join(folder, 'result.json')
 
 /** Sees that the folder is free or holds this very run: gives its result if it is finished, else what makes the folder. */
-function claim({ folder, config, precision, settings, start, identity, length }: TrainOptions): { result: TrainResult } | { write: () => void } {
+function claim({ folder, config, precision, settings, start, identity, length, network, snapshots }: TrainOptions): { result: TrainResult } | { write: () => void } {
   const { keep: _, checkpointEvery: __, ...decisive } = settings
-  const configuration = { config, precision, settings: decisive, length: length ?? config.context, seed: 'seed' in start ? start.seed : null, identity }
+  const configuration = { config, precision, settings: decisive, length: length ?? config.context, seed: start.seed ?? null, network: network ?? null, snapshots: snapshots ?? [], identity }
   const hash = sha256(JSON.stringify(configuration)), file = join(folder, 'run.json')
   if (!existsSync(file)) return { write: () => writeJson(file, { hash, ...configuration }) }
   if ((readJson(file) as { hash?: string }).hash !== hash)
@@ -118,6 +137,7 @@ class Run {
     while (this.#state.step < settings.steps && !this.#stopped()) {
       await this.#stopIfAsked()
       await this.#step()
+      if (this.options.snapshots?.includes(this.#state.step)) await this.#snapshot()
       if (this.#state.step % settings.checkpointEvery === 0 || this.#state.step === settings.steps) this.#save()
       await this.#evaluateIfDue()
     }
@@ -126,13 +146,14 @@ class Run {
 
   async #begin(): Promise<void> {
     const { start } = this.options
-    const state = await loadCheckpoint(this.#checkpoints, this.session)
-    if (state) this.#state = state
-    else if ('seed' in start) await this.session.initialize(start.seed)
-    else {
+    // A checkpoint holds what is trained; a frozen model is read in any case.
+    if (start.model && (this.options.network || !checkpointSteps(this.#checkpoints).length)) {
       for (const { name, values } of start.model.parameters()) this.session.write('values', name, values)
       await this.session.refresh()
     }
+    const state = await loadCheckpoint(this.#checkpoints, this.session)
+    if (state) this.#state = state
+    else if (start.seed !== undefined) await this.session.initialize(start.seed)
     this.#metrics.rewind(this.#state.step, this.#state.evaluated)
     const last = this.#metrics.read()
     this.#loss = last.findLast((metric) => metric.kind === 'train')?.loss ?? NaN
@@ -153,7 +174,7 @@ class Run {
     const { settings, rows } = this.options, state = this.#state
     const step = state.step + 1, part = settings.batch / settings.accumulate, first = state.step * settings.batch
     const began = performance.now()
-    const batches = Array.from({ length: settings.accumulate }, (_, index) => rows(first + index * part, part))
+    const batches = await Promise.all(Array.from({ length: settings.accumulate }, (_, index) => rows(first + index * part, part)))
     const rate = learningRate(settings, step, settings.steps)
     const loss = await this.session.accumulate(batches)
     const norm = await this.session.update(step, rate)
@@ -180,6 +201,12 @@ class Run {
     })
   }
 
+  async #snapshot(): Promise<void> {
+    const { step, costs } = this.#state, folder = snapshotFolder(this.options.folder, step)
+    await saveModel(folder, this.session, this.options.endOfText)
+    writeJson(join(folder, SNAPSHOT_FILE), { step, model: folder, loss: this.#loss, costs } satisfies Snapshot)
+  }
+
   #save(): void { saveCheckpoint(this.#checkpoints, this.session, this.#state, this.options.settings.keep) }
 
   /** With patience the start counts as well: fine-tuning never returns something worse than it began with. */
@@ -192,6 +219,7 @@ class Run {
     const result = await likelihood(this.session, validation())
     if (!Number.isFinite(result.nll)) throw new NichelmError('DIVERGED', `at step ${state.step} the validation loss is ${result.nll}`, { place: { file: this.options.folder } })
     state.costs.deviceHours += (performance.now() - began) / 3.6e6
+    state.costs.flops += result.flops
     state.evaluated = state.step
     const gain = !state.best || result.nll < state.best.nll
     state.best = gain ? { step: state.step, nll: result.nll } : state.best
@@ -203,14 +231,14 @@ class Run {
   }
 
   async #finish(): Promise<TrainResult> {
-    const { folder, config, settings, validation, endOfText } = this.options, state = this.#state
+    const { folder, settings, validation, endOfText } = this.options, state = this.#state
     let kept = state.step
     if (settings.patience !== undefined && state.best && existsSync(bestFile(this.#checkpoints))) kept = (await loadBest(this.#checkpoints, this.session)).step
     const measured = validation ? (kept === state.evaluated && this.#lastValidation ? this.#lastValidation : await likelihood(this.session, validation())) : null
     const model = join(folder, 'model')
-    mkdirSync(model, { recursive: true })
-    writeHuggingFace(model, config, (name) => this.session.read('values', name), endOfText)
-    const result: TrainResult = { steps: state.step, kept, loss: this.#loss, validation: measured, costs: state.costs, model }
+    await saveModel(model, this.session, endOfText)
+    const snapshots = (this.options.snapshots ?? []).filter((step) => step <= state.step).sort((a, b) => a - b).map((step) => readJson(join(snapshotFolder(folder, step), SNAPSHOT_FILE)) as Snapshot)
+    const result: TrainResult = { steps: state.step, kept, loss: this.#loss, validation: measured, costs: state.costs, model, snapshots, trained: countParameters(this.session.trained) }
     writeJson(resultFile(folder), result)
     return result
   }

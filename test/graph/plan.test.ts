@@ -9,6 +9,7 @@ import { planMemory } from '../../src/graph/plan.js'
 import { matmul } from '../../src/graph/ops/index.js'
 import { persistent, Tensor } from '../../src/graph/tensor.js'
 import { modelConfig } from '../../src/model/index.js'
+import { weightsOf } from '../../src/model/network.js'
 import { Parameters, parameterSpecs } from '../../src/model/parameters.js'
 import { rowTensors, transformerLoss } from '../../src/model/transformer.js'
 
@@ -37,13 +38,13 @@ test('no two values that are alive at once share memory', () => {
   }))
 })
 
-function lossTrace(preset: Parameters): Node[] {
+function lossTrace(store: Parameters): Node[] {
   const config = modelConfig('nano', 100, { layers: 1, width: 32, heads: 2, context: 16 })
-  const nodes = trace(() => transformerLoss(preset, config, rowTensors(2, 16), { nll: persistent('nll', 'f32', [32]), loss: persistent('loss', 'f32', [1]) }))
+  const nodes = trace(() => transformerLoss(weightsOf(store), config, rowTensors(2, 16), { nll: persistent('nll', 'f32', [32]), loss: persistent('loss', 'f32', [1]) }))
   backward(nodes)
   return nodes
 }
-const parameters = (): Parameters => new Parameters(parameterSpecs(modelConfig('nano', 100, { layers: 1, width: 32, heads: 2, context: 16 })), 'bf16', true)
+const parameters = (): Parameters => new Parameters(parameterSpecs(modelConfig('nano', 100, { layers: 1, width: 32, heads: 2, context: 16 })), { copy: true, gradient: true, moments: true })
 
 test('a training step of GPT-2 has no call left that a kernel could take in', () => {
   const names = lowered(lossTrace(parameters())).map((node) => node.op.name)

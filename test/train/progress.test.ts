@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { ProgressDisplay, progressLine, type TrainProgress } from '../../src/train/index.js'
 
 const progress = (step: number, changes: Partial<TrainProgress> = {}): TrainProgress => ({ step, steps: 4, loss: 2.5, tokens: 100 * step, tokensPerSecond: 1234, flopsPerSecond: 5e9, remaining: 65 * (4 - step), ...changes })
-const validation = { nll: 2.25, perplexity: 9.49, bitsPerByte: 1, targets: 10 }
+const validation = { nll: 2.25, perplexity: 9.49, bitsPerByte: 1, targets: 10, flops: 0 }
 
 test('where the stream is no terminal, an evaluation has a line of its own and says only what is new', () => {
   let text = ''
