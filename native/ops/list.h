@@ -11,6 +11,7 @@
 #include "ops/linear_cross_entropy/linear_cross_entropy.h"
 #include "ops/linear_distillation/linear_distillation.h"
 #include "ops/matmul/matmul.h"
+#include "ops/most_probable/most_probable.h"
 #include "ops/project/project.h"
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/rotary/rotary.h"
@@ -23,7 +24,7 @@ template <class... Ops> struct OpList {
 };
 
 using AllOps = OpList<Adamw, Add, Attention, AttentionGradient, BasisAdamw, BasisNorm, Cast, ColumnSum, Embedding, EmbeddingGradient, Fill, Gelu, GeluGradient, GlobalNorm, LayerNorm, LayerNormGradient,
-                      LinearCrossEntropy, LinearCrossEntropyGradient, LinearDistillation, LinearDistillationGradient, Matmul, MatmulAccumulate, Project, ProjectGradient, RmsNorm, RmsNormGradient, Rotary,
+                      LinearCrossEntropy, LinearCrossEntropyGradient, LinearDistillation, LinearDistillationGradient, Matmul, MatmulAccumulate, MostProbable, Project, ProjectGradient, RmsNorm, RmsNormGradient, Rotary,
                       Scale, Swiglu, SwigluGradient>;
 
 }  // namespace nichelm

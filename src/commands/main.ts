@@ -15,12 +15,13 @@ import { doctor } from './doctor.js'
 import { evaluate } from './evaluate.js'
 import { finetune } from './finetune.js'
 import { params } from './params.js'
+import { plan } from './plan.js'
 import { run } from './run.js'
 import { tokenizer } from './tokenizer.js'
 import { train } from './train.js'
 import { weights } from './weights.js'
 
-const COMMANDS: readonly CommandModule[] = [run, tokenizer, corpus, cluster, weights, train, finetune, evaluate, params, bench, doctor]
+const COMMANDS: readonly CommandModule[] = [run, tokenizer, corpus, cluster, weights, train, finetune, evaluate, plan, params, bench, doctor]
 
 function version(): string {
   let folder = dirname(fileURLToPath(import.meta.url))

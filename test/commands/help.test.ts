@@ -5,7 +5,7 @@ import test from 'node:test'
 import { nichelm } from './commandLine.js'
 
 const COMMANDS = [
-  'run', 'tokenizer train', 'corpus build', 'corpus info', 'cluster fit', 'cluster assign', 'weights', 'train', 'finetune', 'evaluate', 'params',
+  'run', 'tokenizer train', 'corpus build', 'corpus info', 'cluster fit', 'cluster assign', 'weights', 'train', 'finetune', 'evaluate', 'plan', 'params',
   'bench train', 'bench matmul', 'bench attention', 'bench tokenizer', 'bench kmeans', 'doctor',
 ]
 
@@ -50,6 +50,13 @@ const WRONG: [string[], RegExp][] = [
   [['params', '--model', 'slm', '--method', 'slm-pn', '--experts', '0'], /--experts 0: must be at least 1/],
   [['params', '--model', 'slm', '--method', 'slm-pn', '--projected-layers', '8'], /8 projected layers: the model has 7/],
   [['params', '--model', 'nano', '--method', 'slm-d'], /slm-d needs a teacher/],
+  [['plan', '--domain-tokens', '1M', '--flops', '1e20'], /--model or --parameters: give one of them/],
+  [['plan', '--model', 'slm', '--domain-tokens', '1M'], /--device-hours or --flops: give one of them/],
+  [['plan', '--model', 'slm', '--domain-tokens', '1M', '--flops', '1e20', '--device-hours', '1'], /give one of them/],
+  [['plan', '--model', 'slm', '--domain-tokens', 'many', '--flops', '1e20'], /--domain-tokens many: must be a positive number/],
+  [['plan', '--model', 'slm', '--flops', '1e20'], /domain-tokens/],
+  [['plan', '--parameters', '1M', '--width', '64', '--domain-tokens', '1M', '--flops', '1e20'], /--width: changes a named model/],
+  [['plan', '--parameters', '10', '--domain-tokens', '1M', '--flops', '1e20'], /no model with a vocabulary of 32000 comes near/],
   [['evaluate', '--model', 'x', '--logits', 'y'], /tokens/],
   [['evaluate', '--model', 'x', '--corpus', 'y', '--tokens', 'z'], /corpus|tokens/],
   [['train', '--corpus', 'x', '--tokenizer', 'y', '--steps', '1', '--into', 'z', '--weights', 'w'], /--weights needs --assignments/],
@@ -101,6 +108,25 @@ test('params of a method as JSON', async () => {
   assert(Math.abs(found['pretraining_parameters']! / 1422e6 - 1) < 0.04)
   assert(Math.abs(found['served_parameters']! / 126e6 - 1) < 0.04)
   assert(found['pretraining_flops_per_token']! > found['finetuning_flops_per_token']!)
+})
+
+test('plan as JSON: by a given speed, and by a measured one', async () => {
+  const given = await nichelm(['plan', '--model', 'slm', '--domains', '50', '--domain-tokens', '1M', '--device-hours', '400', '--flops-per-second', '100T', '--json'])
+  assert.equal(given.code, 0, given.err)
+  const found = JSON.parse(given.out) as { method: string; methods: { method: string; total_hours: number; relative: number }[]; split: { generic: number }; sources: string[] }
+  assert.equal(found.method, 'slm-pn')
+  assert.deepEqual(found.methods.map(({ method }) => method), ['slm', 'slm-is', 'slm-pn', 'slm-mix', 'slm-d', 'slm-nopt'])
+  assert(found.methods.every(({ total_hours }) => total_hours <= 400.001))
+  assert.match(found.sources[0]!, /2402\.01093/)
+  const measured = await nichelm(['plan', '--parameters', '300k', '--vocab', '1024', '--context', '64', '--domain-tokens', '100k', '--device-hours', '0.5', '--json'])
+  assert.equal(measured.code, 0, measured.err)
+  assert.match((JSON.parse(measured.out) as { pace: { basis: string } }).pace.basis, /a measured step of/)
+})
+
+test('plan without the results that were named', async () => {
+  const { code, err } = await nichelm(['plan', '--model', 'slm', '--domain-tokens', '1M', '--flops', '1e20', '--results', '/nowhere/results.json'])
+  assert.equal(code, 3)
+  assert.match(err, /\/nowhere\/results\.json: no such file/)
 })
 
 test('doctor says what it found', async () => {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { Device, packageRoot, type NumericArray } from '../../bindings/index.js'
 import { SafetensorsFile } from '../../src/base/safetensors.js'
-import { linearDistillation, type TeacherTensors } from '../../src/graph/ops/index.js'
+import { linearDistillation, mostProbable, type TeacherTensors } from '../../src/graph/ops/index.js'
 import { persistent, type Tensor } from '../../src/graph/tensor.js'
 import { relativeError, runTrace, trainable } from './support.js'
 
@@ -56,4 +56,23 @@ test('a teacher that does not fit is told when the model is traced', async () =>
   const x = persistent('x', 'f32', [4, 8]), weight = trainable('w', [10, 8]), ids = persistent('targets', 'i32', [4]), weights = persistent('weights', 'f32', [4])
   const into = { nll: persistent('nll', 'f32', [4]), loss: persistent('loss', 'f32', [1]) }
   await assert.rejects(runTrace(device, () => linearDistillation(x, weight, ids, weights, { logits: persistent('teacher', 'f32', [4, 9]) }, { alpha: 0.5, temperature: 1 }, into), [], []), /the teacher .* does not fit/)
+})
+
+test('the most probable tokens of logits are a teacher in the other form: all of them give the same loss', async () => {
+  using expected = new SafetensorsFile(join(packageRoot, 'test', 'golden', 'distill-tiny', 'expected.safetensors'))
+  const [tokens, vocabulary] = expected.entry('teacher_logits').shape as [number, number], alpha = 0.9, temperature = 2
+  const logits = persistent('teacher', 'f32', [tokens, vocabulary])
+  const into = { ids: persistent('ids', 'i32', [tokens, vocabulary]), probabilities: persistent('probabilities', 'f32', [tokens, vocabulary]), rest: persistent('rest', 'f32', [tokens]), lost: persistent('lost', 'f32', [tokens]) }
+  const x = persistent('x', 'f32', [tokens, tokens]), weight = trainable('weight', [vocabulary, tokens])
+  const targets = persistent('targets', 'i32', [tokens]), weights = persistent('weights', 'f32', [tokens]), nll = persistent('nll', 'f32', [tokens]), loss = persistent('loss', 'f32', [1])
+  using device = new Device({ threads: 1 })
+  const { values: [got, rest] } = await runTrace(device, () => {
+    mostProbable(logits, temperature, into)
+    linearDistillation(x, weight, targets, weights, into, { alpha, temperature }, { nll, loss })
+  }, [
+    [logits, expected.readF32('teacher_logits')], [x, identity(tokens)], [weight, transposed(expected.readF32('student_logits'), tokens, vocabulary)],
+    [targets, Int32Array.from(expected.read('targets') as unknown as BigInt64Array, Number)], [weights, new Float32Array(tokens).fill(1 / tokens)],
+  ], [loss, into.rest])
+  assert.ok(Math.abs(got![0]! / expected.readF32('loss.alpha0.9.temperature2.0')[0]! - 1) < 1e-6)
+  assert.deepEqual(rest, new Float32Array(tokens))
 })

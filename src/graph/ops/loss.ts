@@ -73,6 +73,6 @@ export function linearDistillation(
   x: Tensor, weight: Tensor, targets: Tensor, tokenWeights: Tensor, teacher: TeacherTensors,
   settings: { alpha: number; temperature: number }, into: { nll: Tensor; loss: Tensor },
 ): void {
-  const given = 'logits' in teacher ? { teacher: teacher.logits } : teacher
+  const given = 'logits' in teacher ? { teacher: teacher.logits } : { ids: teacher.ids, probabilities: teacher.probabilities }
   distillation({ x, weight, targets, token_weights: tokenWeights, ...given, ...into }, { alpha: settings.alpha, temperature: settings.temperature })
 }

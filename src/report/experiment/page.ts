@@ -63,6 +63,7 @@ function notes(view: View): string {
   const list = [
     'Averages are macro-averages: exp of the mean over domains of the mean negative log-likelihood a token, each domain weighing the same. Bits a byte stand beside every perplexity; they alone can be compared between tokenizers.',
     seeds > 1 ? `${seeds} seeds, averaged.` : 'One seed: differences below about 2% mean little.',
+    ...view.whole ? [`Domains are taken whole, ${tokens(view.whole.fewest)} to ${tokens(view.whole.most)} tokens: they are averaged as one size, ${tokens(view.sizes[0]!)}.`] : [],
     ...all.length > 1 ? [`Hours are of different devices (${all.join('; ')}): compare costs by FLOPs.`] : [],
     ...missing.length ? [`${missing.length} of ${view.points.length} points lack a domain and have no average: ${missing.slice(0, 6).map(point => `${point.method}${variantWords(point) ? ` (${variantWords(point)})` : ''} at ${tokens(point.dataTokens)}: ${point.missing.join(', ')}`).join('; ')}${missing.length > 6 ? '; …' : ''}.`] : [],
   ]

@@ -19,7 +19,7 @@ const quality = z.looseObject({
 })
 
 const costs = z.looseObject({ tokens: count, flops: count, deviceHours: count, device: z.string() })
-/** What costs consist of, by name: `pretraining`, `choice`, `teacher`, `finetuning`; for slm-d the generic costs name the `teacher`'s pretraining too. */
+/** What costs consist of, by name: `clustering`, `pretraining`, `histogram`, `choice`, `teacher`, `finetuning`; of slm-d the generic costs name the `teacher`'s pretraining too. */
 const divided = costs.extend({ parts: z.record(z.string(), costs).optional() })
 
 const point = z.looseObject({ step: z.number(), tokens: count, nll: number })

@@ -1,6 +1,6 @@
 import { METHOD_NAMES, type MethodName } from '../../model/index.js'
 import { domainsOf, pointsOf, type Point } from './points.js'
-import type { ExperimentResults } from './results.js'
+import type { Cell, ExperimentResults } from './results.js'
 import { mainVariants, seriesOf, sizesOf } from './series.js'
 import { variantWords } from './words.js'
 
@@ -13,17 +13,37 @@ export interface View {
   /** Methods that there are results of. */
   methods: readonly MethodName[]
   domains: readonly string[]
+  /** Where domains were taken whole, the least and the most tokens of one; their mean stands for all. */
+  whole: { fewest: number; most: number } | undefined
   /** The settings that stand for a method, and in words what is particular to them. */
   series(method: MethodName, dataTokens: number): Point[]
   words(method: MethodName): string
 }
 
-export function viewOf(results: ExperimentResults): View {
+export function viewOf(given: ExperimentResults): View {
+  const results = { ...given, cells: sharedSizes(given.cells) }
   const points = pointsOf(results), main = mainVariants(points)
   return {
-    results, points, sizes: sizesOf(points), methods: METHOD_NAMES.filter(method => main.has(method)),
+    results, points, whole: wholeSizes(given.cells, results.cells), sizes: sizesOf(points), methods: METHOD_NAMES.filter(method => main.has(method)),
     domains: [...new Set([...domainsOf(results.cells).values()].flat())],
     series: (method, dataTokens) => seriesOf(points, main.get(method), dataTokens),
     words: method => { const point = points.find(({ variant }) => variant === main.get(method)); return point ? variantWords(point) : '' },
   }
+}
+
+/**
+ * Where each domain was taken whole and so has one size of its own, all count as one size, their mean: nothing could be averaged otherwise.
+ */
+function sharedSizes(cells: readonly Cell[]): Cell[] {
+  const sizes = new Map<string, Set<number>>()
+  for (const { domain, dataTokens } of cells) sizes.set(domain, (sizes.get(domain) ?? new Set()).add(dataTokens))
+  const own = [...sizes.values()].map(set => [...set])
+  if (own.length < 2 || own.some(list => list.length > 1) || new Set(own.flat()).size < own.length) return [...cells]
+  const mean = Math.round(own.flat().reduce((a, b) => a + b, 0) / own.length)
+  return cells.map(cell => ({ ...cell, dataTokens: mean }))
+}
+
+function wholeSizes(given: readonly Cell[], shared: readonly Cell[]): View['whole'] {
+  const sizes = given.map(({ dataTokens }) => dataTokens)
+  return given.every((cell, i) => cell.dataTokens === shared[i]!.dataTokens) ? undefined : { fewest: Math.min(...sizes), most: Math.max(...sizes) }
 }

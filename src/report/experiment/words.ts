@@ -11,15 +11,20 @@ export const lower = (gain: number): string => `${Math.abs(100 * gain).toFixed(1
 
 export const quality = ({ perplexity: value, bitsPerByte }: { perplexity: number; bitsPerByte: number | null }): string => bitsPerByte === null ? perplexity(value) : `${perplexity(value)} (${bits(bitsPerByte)} bits/byte)`
 
+/** Settings whose names are no words. */
+const NAMES: Record<string, string> = { ownRun: 'a schedule of its own' }
+
 /** What tells a series from others of its method: "64 clusters", "16 experts, best-pretrained". Empty where nothing does. */
 export function variantWords({ clusters, experts, choice, settings }: Pick<Point, 'clusters' | 'experts' | 'choice' | 'settings'>): string {
   return [
     clusters === null ? '' : `${clusters} clusters`, experts === null ? '' : `${experts} experts`, choice === null || choice === 'frequent' ? '' : `choice: ${choice}`,
-    ...Object.entries(settings).map(([name, value]) => `${name} ${settingText(value)}`),
+    ...Object.entries(settings).filter(([, value]) => value !== false).map(([name, value]) => value === true ? NAMES[name] ?? name : `${NAMES[name] ?? name} ${settingText(value)}`),
   ].filter(Boolean).join(', ')
 }
 
-const settingText = (value: unknown): string => typeof value === 'object' && value !== null ? JSON.stringify(value) : String(value)
+/** A setting in words: nested ones as "rate 0.001, steps 300". */
+export const settingText = (value: unknown): string => Array.isArray(value) ? value.map(settingText).join(' ')
+  : typeof value === 'object' && value !== null ? Object.entries(value).filter(([, inner]) => inner !== null && inner !== undefined).map(([name, inner]) => `${name} ${settingText(inner)}`).join(', ') : String(value)
 
 /** Everything behind a point, for the hover: a line a fact. */
 export function hover(point: Point, phase: 'before' | 'after' | 'generic', title: string): string {

@@ -22,7 +22,7 @@ export async function writeExperimentReport(folder: string, results: ExperimentR
   const files = { html: file('report.html'), json: file('report.json'), cells: file('cells.csv'), averages: file('averages.csv'), clusters: file('clusters.csv') }
   const html = await experimentPage(view, findings)
   try { mkdirSync(folder, { recursive: true }) } catch (error) { throw fileError(error, folder, 'write') }
-  writeFileAtomic(files.cells, csv(CELL_COLUMNS, results.cells))
+  writeFileAtomic(files.cells, csv([...CELL_COLUMNS, ...partColumns(results.cells)], results.cells))
   writeFileAtomic(files.averages, csv(POINT_COLUMNS, view.points))
   writeFileAtomic(files.clusters, csv(CLUSTER_COLUMNS, results.clusterings.flatMap(({ clusters, genericEntropy, domains }) => [{ clusters, domain: 'generic set', entropy: genericEntropy }, ...domains.map(facts => ({ clusters, ...facts }))])))
   writeJson(files.json, { experiment: results.experiment, machine: results.machine, findings, averages: view.points.map(({ cells, ...point }) => ({ ...point, domains: [...new Set(cells.map(({ domain }) => domain))], cells: cells.map(({ id }) => id) })), clusterings: results.clusterings })
@@ -38,8 +38,13 @@ const CELL_COLUMNS: readonly CsvColumn<Cell>[] = [
   ...PHASES.flatMap(phase => (['nll', 'perplexity', 'bitsPerByte', 'targets'] as const).map((field): CsvColumn<Cell> => [`${phase}_${snake(field)}`, cell => cell[phase]?.[field]])),
   ['pretraining_parameters', ({ parameters }) => parameters.pretraining], ['served_parameters', ({ parameters }) => parameters.served], ['served_flops_per_token', ({ servedFlopsPerToken }) => servedFlopsPerToken],
   ...(['generic', 'specialization'] as const).flatMap(stage => (['tokens', 'flops', 'deviceHours', 'device'] as const).map((field): CsvColumn<Cell> => [`${stage}_${snake(field)}`, ({ cost }) => cost[stage][field]])),
-  ...['pretraining', 'choice', 'teacher', 'finetuning'].flatMap(part => (['flops', 'deviceHours'] as const).map((field): CsvColumn<Cell> => [`specialization_${part}_${snake(field)}`, ({ cost }) => cost.specialization.parts?.[part]?.[field]])),
 ]
+
+/** What costs consist of, as far as the cells tell. */
+function partColumns(cells: readonly Cell[]): CsvColumn<Cell>[] {
+  return (['generic', 'specialization'] as const).flatMap(stage => [...new Set(cells.flatMap(({ cost }) => Object.keys(cost[stage].parts ?? {})))]
+    .flatMap(part => (['tokens', 'flops', 'deviceHours'] as const).map((field): CsvColumn<Cell> => [`${stage}_${snake(part)}_${snake(field)}`, ({ cost }) => cost[stage].parts?.[part]?.[field]])))
+}
 
 const POINT_COLUMNS: readonly CsvColumn<Point>[] = [
   ...(['method', 'dataTokens', 'budgetTokens', 'clusters', 'experts', 'choice'] as const).map((name): CsvColumn<Point> => [snake(name), point => point[name]]),

@@ -75,6 +75,17 @@ test('missing cells leave gaps: averages only where all domains are, and the pag
   for (const cell of [whole.cells[0]!, whole.cells.at(-1)!]) wellFormed(await pageOf({ ...whole, cells: [{ ...cell, before: null, after: null, generic: null, curve: [] }], clusterings: [] }))
 })
 
+test('domains that are taken whole count as one size', async () => {
+  const results = sampleResults({ domains: ['a', 'b', 'c'], sizes: [100_000] })
+  const cells = results.cells.map(cell => ({ ...cell, dataTokens: { a: 50_000, b: 100_000, c: 300_000 }[cell.domain]! }))
+  const view = viewOf({ ...results, cells })
+  assert.deepEqual(view.sizes, [150_000])
+  assert(view.points.every(({ after }) => after!.domains === 3))
+  assert.match(await pageOf({ ...results, cells }), /Domains are taken whole, 50k to 300k tokens: they are averaged as one size, 150k/)
+  // Sizes that several domains share are sizes of their own: the third is missing there.
+  assert.deepEqual(viewOf({ ...results, cells: results.cells.map(cell => ({ ...cell, dataTokens: cell.domain === 'a' ? 50_000 : 100_000 })) }).sizes, [50_000, 100_000])
+})
+
 test('values that are not finite, and text of unknown size, do not break the page', async () => {
   const whole = sampleResults({ domains: ['a', 'b'] })
   const html = await pageOf({ ...whole, cells: whole.cells.map((cell, i) => ({ ...cell, after: cell.after && { ...cell.after, bitsPerByte: null, ...i % 5 ? {} : { nll: NaN, perplexity: NaN } } })) })

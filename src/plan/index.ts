@@ -1,0 +1,8 @@
+export { advise, type Advice, type Warning } from './advise.js'
+export { clusterAdvice, type ClusterAdvice } from './clusters.js'
+export { experimentEvidence, paperEvidence, type Evidence } from './evidence.js'
+export { findEvidence, type FoundEvidence } from './find.js'
+export type { MethodPlan, PlanRequest } from './methods.js'
+export { paceOf, type Pace } from './pace.js'
+export { configOfSize } from './sizes.js'
+export { adviceText } from './text.js'
