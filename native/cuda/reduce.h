@@ -27,6 +27,15 @@ template <class T> __device__ __forceinline__ T block_sum(T x, T* parts) {
   for (unsigned w = 0; w < warps; ++w) sum += parts[w];
   return sum;
 }
+// Two sums at once; parts: two T a warp.
+template <class T> __device__ __forceinline__ void block_sums(T& x, T& y, T* parts) {
+  const unsigned warps = blockDim.x / 32;
+  x = warp_sum(x), y = warp_sum(y);
+  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = x, parts[warps + threadIdx.x / 32] = y;
+  __syncthreads();
+  x = y = 0;
+  for (unsigned w = 0; w < warps; ++w) x += parts[w], y += parts[warps + w];
+}
 __device__ __forceinline__ float block_max(float x, float* parts) {
   const unsigned warps = blockDim.x / 32;
   x = warp_max(x);

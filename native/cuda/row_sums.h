@@ -18,6 +18,9 @@ inline RowChunks row_chunks(int64_t rows) {
   return {rows, chunk, divide_up(rows, chunk)};
 }
 
+// A block keeps so many sums in shared memory, so that several blocks share a multiprocessor; beyond, in device memory.
+constexpr int64_t kMostSharedSums = 12288;
+
 // target[i] += sum over c of sums[c, i]; sums: (count, width). A thread a column, so a warp reads neighbours.
 __global__ void __launch_bounds__(128) add_chunks(const float* sums, int64_t count, int64_t stride, int64_t width, float* target) {
   const int64_t i = int64_t{blockIdx.x} * 128 + threadIdx.x;

@@ -32,6 +32,8 @@ inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return
 inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
+inline int __popc(unsigned x) { return __builtin_popcount(x); }
+
 #define NICHELM_PLACE nichelm::emulator::Place place = nichelm::emulator::Place::here()
 
 inline void __syncthreads(NICHELM_PLACE) { nichelm::emulator::barrier(0, 0, true, place); }

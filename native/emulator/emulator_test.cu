@@ -16,6 +16,7 @@ const Mode kModes[] = {{Order::forward, Landing::late}, {Order::reverse, Landing
 
 struct Launcher : Cuda {
   void* scratch(int64_t, int) override { return nullptr; }
+  int multiprocessors() const override { return 1; }
 };
 
 // What the emulator says of a kernel; empty if nothing. shared in bytes.
@@ -53,6 +54,20 @@ __global__ void reused(float* out, bool with_barrier) {  // the second sum write
   const float a = block_sum(1.0f, parts);
   if (with_barrier) __syncthreads();
   out[threadIdx.x] = a + block_sum(2.0f, parts);
+}
+
+__global__ void turns(int* out, bool with_meeting) {  // lane 0 adds to what the others have read, again and again
+  int* s = shared_memory<int>();
+  if (threadIdx.x == 0) *s = 0;
+  __syncwarp();
+  int sum = 0;
+  for (int i = 0; i < 3; ++i) {
+    sum += *s;
+    if (with_meeting) __syncwarp();
+    if (threadIdx.x == 0) *s += 1;
+    __syncwarp();
+  }
+  out[threadIdx.x] = sum;
 }
 
 __global__ void copied(const float* from, float* out, int wait, bool with_barrier) {
@@ -146,6 +161,9 @@ TEST(emulator_tells_races) {
   expect_told("without a barrier between", reused, 64, 8, sums.data(), false);
   expect_sound(reused, 64, 8, sums.data(), true);
   EXPECT(sums[63] == 192, "block_sum");
+  expect_told("without a barrier between", turns, 32, 4, out.data(), false);
+  expect_sound(turns, 32, 4, out.data(), true);
+  EXPECT(out[31] == 3, "turns within a warp");
 }
 
 TEST(emulator_tells_weak_waits) {

@@ -25,7 +25,7 @@ unsigned random_below(unsigned n) {
 }
 
 struct Meeting { const char* what; unsigned mask, come; Place place; void* slots[kWarp]; };
-struct Barrier { unsigned come, wanted; };
+struct Barrier { unsigned come, wanted; Place place; };
 
 struct Block {
   const char* kernel = "";
@@ -72,7 +72,7 @@ void thread_main() {
 void resume(Thread& t) {
   block.current = &t;
   record_for(&t);
-  threadIdx = {t.number % blockDim.x, t.number / blockDim.x % blockDim.y, t.number / blockDim.x / blockDim.y};
+  threadIdx = t.index;
   block.fibers[t.number]->enter();
   block.current = nullptr;
   record_for(nullptr);
@@ -80,14 +80,18 @@ void resume(Thread& t) {
 }
 
 void start_block() {
-  std::memset(block.meetings, 0, sizeof block.meetings);
-  std::memset(block.gone, 0, sizeof block.gone);
+  const unsigned warps = block.size / kWarp;
+  for (unsigned w = 0; w < warps; ++w) {
+    block.gone[w] = 0;
+    for (Meeting& m : block.meetings[w]) m.come = 0;
+  }
   std::memset(block.barriers, 0, sizeof block.barriers);
   std::memset(block.shared, 0xff, block.shared_bytes);  // what nobody wrote reads as NaN
-  start_record(block.shared, block.shared_bytes, block.size / kWarp);
+  start_record(block.shared, block.shared_bytes, warps);
   block.alive = block.size;
   for (unsigned i = 0; i < block.size; ++i) {
     Thread& t = block.threads[i];
+    t.index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
     t.number = i, t.lane = i % kWarp, t.warp = i / kWarp, t.state = State::ready;
     t.copies.clear();
     block.fibers[i]->start(thread_main);
@@ -182,7 +186,7 @@ void collective(const char* what, unsigned mask, void* slot, Act act, Place plac
   for (Meeting& m : block.meetings[t.warp])
     if (m.come && (m.mask & bit)) meeting = &m;
   if (meeting) {
-    if (meeting->mask != mask || !(meeting->place == place) || std::strcmp(meeting->what, what) != 0)
+    if (meeting->mask != mask || !(meeting->place == place) || (meeting->what != what && std::strcmp(meeting->what, what) != 0))
       fail("divergent warp: lane %u does %s with mask %08x at %s:%d, others wait in %s with mask %08x at %s:%d", t.lane, what, mask, place.file, place.line, meeting->what, meeting->mask,
            meeting->place.file, meeting->place.line);
   } else {
@@ -214,10 +218,8 @@ void barrier(int number, unsigned count, bool wait, Place place) {
   const unsigned wanted = count ? count : block.size;
   if (wanted % kWarp) fail("%s:%d: %u threads at a barrier are no whole warps", place.file, place.line, wanted);
   if (b.come && b.wanted != wanted) fail("%s:%d: barrier %d waits for %u threads here, for %u elsewhere", place.file, place.line, number, wanted, b.wanted);
-  if (!count)
-    for (const Thread& other : block.threads)
-      if (other.number < block.size && other.state == State::at_barrier && other.barrier == number && !(other.place == place))
-        fail("divergent barrier: this thread comes to %s:%d, thread %u waits at %s:%d", place.file, place.line, other.number, other.place.file, other.place.line);
+  if (!count && b.come && !(b.place == place)) fail("divergent barrier: this thread comes to %s:%d, others wait at %s:%d", place.file, place.line, b.place.file, b.place.line);
+  b.place = place;
   b.wanted = wanted;
   block.moved = true;
   if (++b.come < wanted) {

@@ -49,6 +49,7 @@ void run(const char* kernel, Extent grid, Extent block, size_t shared, void (*bo
 struct Copy { char* into; const char* from; int bytes, valid; };  // valid bytes are copied, the others are zeroed
 enum class State : uint8_t { ready, in_collective, at_barrier, spinning, done };
 struct Thread {
+  Index index;
   unsigned number, lane, warp;
   State state;
   int barrier;

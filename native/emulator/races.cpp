@@ -7,10 +7,11 @@
 namespace nichelm::emulator {
 namespace {
 
-// Threads have met if the block has had a barrier since, or, within a warp, if the warp has had a collective since.
+// Threads have met if the block has had a barrier since, or, within a warp, if the warp has had a collective since. So each access holds how often the
+// block and its warp had met. Two readers are enough: whoever writes is another thread than one of them.
 struct Byte {
-  uint32_t write_block, write_warp, read_block, read_warp;  // how often the block, the thread's warp had met
-  int16_t writer, reader, other_reader;                     // -1: none; two readers, of different warps where there are such
+  uint32_t write_block, write_warp, read_block, read_warp[2];
+  int16_t writer, reader[2];  // -1: none
   bool flying;
 };
 std::vector<Byte> bytes;
@@ -29,7 +30,7 @@ void start_record(const char* memory, size_t count, unsigned warps) {
   shared = memory;
   bytes.clear();
   if (!mode().races) return;
-  bytes.assign(count, Byte{0, 0, 0, 0, -1, -1, -1, false});
+  bytes.assign(count, Byte{0, 0, 0, {0, 0}, -1, {-1, -1}, false});
   block_meetings = 1;
   warp_meetings.assign(warps, 1);
 }
@@ -55,14 +56,15 @@ void record(const void* address, size_t count, unsigned thread, bool write) {
     if (concurrent(b.writer, b.write_block, b.write_warp, thread)) fail("race: byte %zu of shared memory was written by thread %d and is %s without a barrier between", i, b.writer, write ? "written" : "read");
     const auto self = static_cast<int16_t>(thread);
     if (write) {
-      for (int reader : {b.reader, b.other_reader})
-        if (concurrent(reader, b.read_block, b.read_warp, thread)) fail("race: byte %zu of shared memory was read by thread %d and is written without a barrier between", i, reader);
+      for (int r : {0, 1})
+        if (concurrent(b.reader[r], b.read_block, b.read_warp[r], thread)) fail("race: byte %zu of shared memory was read by thread %d and is written without a barrier between", i, b.reader[r]);
       b.writer = self, b.write_block = block_meetings, b.write_warp = warp_now;
     } else {
-      if (b.read_block != block_meetings || b.reader < 0) b.reader = b.other_reader = self;
-      else if (static_cast<unsigned>(b.reader) / 32 != thread / 32) b.other_reader = self;
-      else b.reader = self;
-      b.read_block = block_meetings, b.read_warp = warp_now;
+      if (b.read_block != block_meetings) b.reader[0] = b.reader[1] = -1, b.read_block = block_meetings;
+      for (int r : {0, 1})  // what this warp read before it met says no more than this read
+        if (b.reader[r] >= 0 && static_cast<unsigned>(b.reader[r]) / 32 == thread / 32 && b.read_warp[r] != warp_now) b.reader[r] = -1;
+      const int slot = b.reader[0] < 0 || b.reader[0] == self ? 0 : 1;
+      b.reader[slot] = self, b.read_warp[slot] = warp_now;
     }
   }
 }

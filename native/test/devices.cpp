@@ -41,10 +41,11 @@ const std::vector<CudaChoice>& cuda_devices() {
 #ifdef NICHELM_EMULATOR
     static const std::unique_ptr<CudaDevice> emulated = emulator::open_device();
     using emulator::Landing, emulator::Order;
+    // Races are looked for once: whether two accesses have a barrier between them does not depend on the order.
     const struct { emulator::Mode mode; const char* name; } modes[] = {
-        {{Order::forward, Landing::late}, "cuda-emulated, threads forward, copies late"},
-        {{Order::reverse, Landing::early}, "cuda-emulated, threads in reverse, copies early"},
-        {{Order::random, Landing::late}, "cuda-emulated, threads at random, copies late"},
+        {{Order::forward, Landing::late, true}, "cuda-emulated, threads forward, copies late"},
+        {{Order::reverse, Landing::early, false}, "cuda-emulated, threads in reverse, copies early"},
+        {{Order::random, Landing::late, false}, "cuda-emulated, threads at random, copies late"},
     };
     if (chosen_device("cuda-emulated"))
       for (const auto& m : modes) choices.push_back({emulated.get(), m.name, [mode = m.mode] { emulator::set_mode(mode); }});

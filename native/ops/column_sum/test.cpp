@@ -1,5 +1,6 @@
-// column_sum against the double reference: odd shapes, both types, every instruction set, any number of threads.
-#include "ops/kernels.h"
+// column_sum against the double reference: odd shapes, both types, every device.
+#include "ops/column_sum/column_sum.h"
+#include "test/devices.h"
 #include "test/operand.h"
 
 using namespace nichelm;
@@ -15,29 +16,25 @@ TEST(column_sum) {
       run(reference, ColumnSum{{f32(xv, {rows, width})}, {f32(want, {width})}});
       for (int64_t r = 0; r < rows; ++r)
         for (int64_t i = 0; i < width; ++i) plain[static_cast<size_t>(i)] += xv[static_cast<size_t>(r * width + i)];
-      for (int isa : isas()) {
-        std::vector<float> first;
-        for (int threads : {1, 2, 5}) {
-          Cpu device(threads, static_cast<Isa>(isa));
-          std::vector<float> sum = before;
-          run_op(device, ColumnSum{{x.tensor()}, {f32(sum, {width})}});
-          const std::string where = std::string("column_sum ") + name_of(static_cast<Isa>(isa)) + ' ' + name_of(type) + ' ' + std::to_string(rows) + 'x' + std::to_string(width);
-          EXPECT(within(error(sum, want), error(plain, want)), where + ": error " + std::to_string(error(sum, want)));
-          if (threads == 1) first = sum;
-          EXPECT(same_bits(sum, first), where + ": not the bits of one thread");
-        }
-      }
+      std::vector<float> first;
+      on_devices([&](Device& device, const std::string& on, bool is_first) {
+        std::vector<float> sum = before;
+        run_op(device, ColumnSum{{x.tensor()}, {f32(sum, {width})}});
+        const std::string where = "column_sum " + on + ' ' + name_of(type) + ' ' + std::to_string(rows) + 'x' + std::to_string(width);
+        EXPECT(within(error(sum, want), error(plain, want)), where + ": error " + std::to_string(error(sum, want)));
+        if (is_first) first = sum;
+        EXPECT(same_bits(sum, first), where + ": not the bits of one thread");
+      });
     }
 }
 
 TEST(column_sum_nan_stays_in_its_column) {
-  for (int isa : isas()) {
-    Cpu device(2, static_cast<Isa>(isa));
+  on_devices([&](Device& device, const std::string& on, bool) {
     std::vector<float> x(300 * 5, 1.0f), sum(5, 0.0f);
     x[257 * 5 + 3] = NAN;
     run_op(device, ColumnSum{{f32(x, {300, 5})}, {f32(sum, {5})}});
-    EXPECT(same_bits(sum, {300, 300, 300, NAN, 300}), "column_sum: a NaN of one column");
-  }
+    EXPECT(same_bits(sum, {300, 300, 300, NAN, 300}), "column_sum: a NaN of one column, " + on);
+  });
 }
 
 TEST(column_sum_refuses) {

@@ -1,8 +1,9 @@
-// fill, cast, add, scale, gelu and its gradient against the double reference: odd sizes, both types, every instruction set, any number of threads.
+// fill, cast, add, scale, gelu and its gradient against the double reference: odd sizes, both types, every device.
 #include <limits>
 
-#include "ops/kernels.h"
 #include "runtime/bf16.h"
+#include "ops/elementwise/elementwise.h"
+#include "test/devices.h"
 #include "test/operand.h"
 
 using namespace nichelm;
@@ -12,26 +13,19 @@ namespace {
 
 const std::vector<int64_t> kSizes{1, 7, 64, 1021, 5003};
 
-std::string place(const char* op, Isa isa, Type type, int64_t size, int threads) {
-  return std::string(op) + ' ' + name_of(isa) + ' ' + name_of(type) + ' ' + std::to_string(size) + " elements, " + std::to_string(threads) + " threads";
-}
-
-// Runs make(output) on every instruction set with 1, 2 and 5 threads and holds each result against want.
+// Runs make(output) on every device and holds each result against want.
 template <class Make> void against(const char* name, Type type, int64_t size, const std::vector<float>& want, const std::vector<float>& plain, const Make& make) {
-  for (int isa : isas()) {
-    std::vector<float> first;
-    for (int threads : {1, 2, 5}) {
-      Cpu device(threads, static_cast<Isa>(isa));
-      Operand y(type, {size});
-      run_op(device, make(y.tensor()));
-      const std::string where = place(name, static_cast<Isa>(isa), type, size, threads);
-      // The rounding of the type at least: one element's plain error may be nothing by luck.
-      const double plain_error = std::max(error(plain, want), type == Type::bf16 ? 0x1p-9 : 0x1p-24);
-      EXPECT(within(error(y.values(), want), plain_error), where + ": error " + std::to_string(error(y.values(), want) / plain_error) + " times the plain loop's");
-      if (threads == 1) first = y.values();
-      EXPECT(same_bits(first, y.values()), where + ": not the bits of one thread");
-    }
-  }
+  std::vector<float> first;
+  on_devices([&](Device& device, const std::string& on, bool is_first) {
+    Operand y(type, {size});
+    run_op(device, make(y.tensor()));
+    const std::string where = std::string(name) + ' ' + name_of(type) + ' ' + std::to_string(size) + " elements, " + on;
+    // The rounding of the type at least: one element's plain error may be nothing by luck.
+    const double plain_error = std::max(error(plain, want), type == Type::bf16 ? 0x1p-9 : 0x1p-24);
+    EXPECT(within(error(y.values(), want), plain_error), where + ": error " + std::to_string(error(y.values(), want) / plain_error) + " times the plain loop's");
+    if (is_first) first = y.values();
+    EXPECT(same_bits(first, y.values()), where + ": not the bits of one thread");
+  });
 }
 
 float plain_gelu(float x) { return x / 2 * (1 + std::tanh(0.79788456f * (x + 0.044715f * x * x * x))); }
@@ -59,12 +53,11 @@ TEST(elementwise_cast_edges) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   // Halfway between two bf16 values: to the even one; the largest f32 rounds to infinity; NaN stays NaN.
   const std::vector<float> x{0.0f, -0.0f, 1.00390625f, 1.01171875f, 3.4028235e38f, kInfinity, -kInfinity, NAN, -NAN, 1e-40f};
-  for (int isa : isas()) {
-    Cpu device(1, static_cast<Isa>(isa));
+  on_devices([&](Device& device, const std::string& on, bool) {
     Operand from(Type::f32, {10}, x), to(Type::bf16, {10});
     run_op(device, Cast{{from.tensor()}, {to.tensor()}});
-    EXPECT(same_bits(to.values(), {0.0f, -0.0f, 1.0f, 1.015625f, kInfinity, kInfinity, -kInfinity, NAN, NAN, rounded({1e-40f})[0]}), std::string("cast edges ") + name_of(static_cast<Isa>(isa)));
-  }
+    EXPECT(same_bits(to.values(), {0.0f, -0.0f, 1.0f, 1.015625f, kInfinity, kInfinity, -kInfinity, NAN, NAN, rounded({1e-40f})[0]}), "cast edges, " + on);
+  });
 }
 
 TEST(elementwise_add) {
@@ -120,9 +113,8 @@ TEST(elementwise_gelu_gradient_is_the_slope) {
 }
 
 TEST(elementwise_nan_and_in_place) {
-  for (int isa : isas())
+  on_devices([&](Device& device, const std::string& on, bool) {
     for (Type type : {Type::f32, Type::bf16}) {
-      Cpu device(2, static_cast<Isa>(isa));
       std::vector<float> x = normal(2000, 6);
       x[1234] = NAN;
       Operand a(type, {2000}, x), b(type, {2000}, x), apart(type, {2000});
@@ -132,19 +124,20 @@ TEST(elementwise_nan_and_in_place) {
         return true;
       };
       run_op(device, Gelu{{a.tensor()}, {apart.tensor()}});
-      EXPECT(is_nan_there_only(apart.values()), "gelu: a NaN stays where it was");
+      EXPECT(is_nan_there_only(apart.values()), "gelu: a NaN stays where it was, " + on);
       run_op(device, Gelu{{a.tensor()}, {a.tensor()}});
-      EXPECT(same_bits(a.values(), apart.values()), "gelu: in place as apart");
+      EXPECT(same_bits(a.values(), apart.values()), "gelu: in place as apart, " + on);
       run_op(device, Scale{{a.tensor()}, {apart.tensor()}, 0});
-      EXPECT(is_nan_there_only(apart.values()), "scale: a NaN times 0 stays NaN");
+      EXPECT(is_nan_there_only(apart.values()), "scale: a NaN times 0 stays NaN, " + on);
       run_op(device, Scale{{a.tensor()}, {apart.tensor()}, 3});
       Operand scaled(type, {2000}, a.values());
       run_op(device, Scale{{scaled.tensor()}, {scaled.tensor()}, 3});
-      EXPECT(same_bits(scaled.values(), apart.values()), "scale: in place as apart");
+      EXPECT(same_bits(scaled.values(), apart.values()), "scale: in place as apart, " + on);
       run_op(device, Add{{a.tensor()}, {b.tensor()}, {apart.tensor()}});
       run_op(device, Add{{a.tensor()}, {b.tensor()}, {b.tensor()}});
-      EXPECT(is_nan_there_only(b.values()) && same_bits(b.values(), apart.values()), "add: in place as apart, a NaN stays");
+      EXPECT(is_nan_there_only(b.values()) && same_bits(b.values(), apart.values()), "add: in place as apart, a NaN stays, " + on);
     }
+  });
 }
 
 TEST(elementwise_refuses) {

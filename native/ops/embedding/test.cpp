@@ -67,12 +67,12 @@ Gradients plain_gradients(const Problem& p) {  // sums in f32, place after place
   return g;
 }
 
-Gradients kernel_gradients(Cpu& cpu, Problem p, Type type, bool positions = true) {
+Gradients kernel_gradients(Device& device, Problem p, Type type, bool positions = true) {
   Gradients g(p.s);
   Operand dy(type, p.wide(), p.dy);
   EmbeddingGradient op{{dy.tensor()}, {i32(p.tokens, p.places())}, {i32(p.starts, p.places())}, {f32(g.tokens, {p.s.vocabulary, p.s.width})}, {}};
   if (positions) op.dposition_table = {f32(g.positions, {p.s.length + 2, p.s.width})};
-  run_op(cpu, op);
+  run_op(device, op);
   return g;
 }
 
@@ -88,11 +88,11 @@ TEST(embedding_against_reference) {
       for (bool positions : {false, true}) {
         Problem p(s, type);
         const auto want = as_type(oracle(p, positions), type);
-        on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+        on_devices([&](Device& device, const std::string& name, bool) {
           Operand tokens(type, {s.vocabulary, s.width}, p.token_table), table(type, {s.length + 2, s.width}, p.position_table), y(type, p.wide());
           Embedding op{{i32(p.tokens, p.places())}, {i32(p.starts, p.places())}, {tokens.tensor()}, {}, {y.tensor()}};
           if (positions) op.position_table = {table.tensor()};
-          run_op(cpu, op);
+          run_op(device, op);
           EXPECT(y.values() == want, place(name, s, type) + (positions ? ", positions" : ""));
         });
       }
@@ -103,8 +103,8 @@ TEST(embedding_gradient_against_reference) {
     for (Shape s : kShapes) {
       const Problem p(s, type);
       const Gradients want = oracle_gradients(p), loop = plain_gradients(p);
-      on_cpus([&](Cpu& cpu, const std::string& name, bool) {
-        const Gradients got = kernel_gradients(cpu, p, type), without = kernel_gradients(cpu, p, type, false);
+      on_devices([&](Device& device, const std::string& name, bool) {
+        const Gradients got = kernel_gradients(device, p, type), without = kernel_gradients(device, p, type, false);
         const std::string at = place(name, s, type);
         EXPECT(within(error(got.tokens, want.tokens), error(loop.tokens, want.tokens)), "dtoken_table: " + at);
         EXPECT(within(error(got.positions, want.positions), error(loop.positions, want.positions)), "dposition_table: " + at);
@@ -113,7 +113,7 @@ TEST(embedding_gradient_against_reference) {
         Gradients only(s);
         Operand dy(type, p.wide(), p.dy);
         Problem q = p;
-        run_op(cpu, EmbeddingGradient{{dy.tensor()}, {i32(q.tokens, q.places())}, {i32(q.starts, q.places())}, {}, {f32(only.positions, {s.length + 2, s.width})}});
+        run_op(device, EmbeddingGradient{{dy.tensor()}, {i32(q.tokens, q.places())}, {i32(q.starts, q.places())}, {}, {f32(only.positions, {s.length + 2, s.width})}});
         EXPECT(only.positions == loop.positions, "positions alone, tokens frozen: " + at);
       });
     }
@@ -136,21 +136,21 @@ TEST(embedding_outside_the_tables) {
   p.starts = {0, 0, -2147483647 - 1, 2147483647, 9, 0};
   const auto want = oracle(p, true);
   const Gradients want_gradients = oracle_gradients(p);
-  on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+  on_devices([&](Device& device, const std::string& name, bool) {
     std::vector<float> y(want.size(), NAN);
-    run_op(cpu, Embedding{{i32(p.tokens, p.places())}, {i32(p.starts, p.places())}, {f32(p.token_table, {3, 5})}, {f32(p.position_table, {8, 5})}, {f32(y, p.wide())}});
+    run_op(device, Embedding{{i32(p.tokens, p.places())}, {i32(p.starts, p.places())}, {f32(p.token_table, {3, 5})}, {f32(p.position_table, {8, 5})}, {f32(y, p.wide())}});
     EXPECT(y == want, "clamped: " + name);
-    const Gradients got = kernel_gradients(cpu, p, Type::f32);
+    const Gradients got = kernel_gradients(device, p, Type::f32);
     EXPECT(got.tokens == want_gradients.tokens && got.positions == want_gradients.positions, "ignored in the gradient: " + name);
   });
 }
 
 TEST(embedding_nan_is_seen) {
-  on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+  on_devices([&](Device& device, const std::string& name, bool) {
     for (Type type : {Type::f32, Type::bf16}) {
       Problem p({1, 5, 7, 3}, type);
       p.dy[7 * 2 + 6] = NAN;
-      const Gradients got = kernel_gradients(cpu, p, type);
+      const Gradients got = kernel_gradients(device, p, type);
       EXPECT(std::isnan(got.tokens[static_cast<size_t>(p.tokens[2] * 7 + 6)]) && std::isnan(got.positions[static_cast<size_t>((2 - p.starts[2]) * 7 + 6)]), name);
     }
   });

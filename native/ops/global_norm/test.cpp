@@ -26,14 +26,14 @@ TEST(global_norm_against_reference) {
         Result want, first;
         Reference reference;
         run(reference, op_on(gradient, want, limit));
-        on_cpus([&](Cpu& cpu, const std::string& name, bool is_first) {
+        on_devices([&](Device& device, const std::string& name, bool is_first) {
           Result got;
-          run_op(cpu, op_on(gradient, got, limit));
+          run_op(device, op_on(gradient, got, limit));
           const std::string at = name + ", n " + std::to_string(n) + ", scale " + std::to_string(scale) + ", limit " + std::to_string(limit);
           EXPECT(std::abs(got.norm - want.norm) <= 1.2e-7f * want.norm, "norm: " + at);
           EXPECT(std::abs(got.clip - want.clip) <= 1.2e-7f * want.clip, "clip: " + at);
           if (is_first) first = got;
-          EXPECT(got.norm == first.norm && got.clip == first.clip, "the same bits with any number of threads: " + at);
+          EXPECT(got.norm == first.norm && got.clip == first.clip, "the same bits with any number or order of threads: " + at);
         });
       }
 }
@@ -44,10 +44,10 @@ TEST(global_norm_not_finite_gives_nan_clip) {
       auto gradient = normal(40001, 3);
       gradient[place] = bad;
       if (bad == 3e38f) gradient[place / 2 + 1] = bad;  // each is finite, their norm is not
-      on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+      on_devices([&](Device& device, const std::string& name, bool) {
         for (float limit : {0.0f, 1.0f}) {
           Result got{0, 0};
-          run_op(cpu, op_on(gradient, got, limit));
+          run_op(device, op_on(gradient, got, limit));
           EXPECT(!std::isfinite(got.norm) && std::isnan(got.clip), name + ", " + std::to_string(bad) + " at " + std::to_string(place));
         }
       });
@@ -62,9 +62,9 @@ TEST(global_norm_adds_squares) {
     run(reference, op_on(gradient, without, 1));
     run(reference, op_on(gradient, want, 1, &squares));
     if (squares > 1) EXPECT(want.norm > without.norm, "squares count");
-    on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+    on_devices([&](Device& device, const std::string& name, bool) {
       Result got;
-      run_op(cpu, op_on(gradient, got, 1, &squares));
+      run_op(device, op_on(gradient, got, 1, &squares));
       const std::string at = name + ", squares " + std::to_string(squares);
       if (std::isnan(squares)) EXPECT(std::isnan(got.norm) && std::isnan(got.clip), at);
       else EXPECT(std::abs(got.norm - want.norm) <= 1.2e-7f * want.norm && std::abs(got.clip - want.clip) <= 1.2e-7f * want.clip, at);

@@ -1,5 +1,5 @@
 // CUDA kernels: a warp a row. The forward reads a row once from memory and once more from cache. In the gradient a block of warps walks through a
-// chunk of rows; each of its threads owns columns, whose sums for dgain stay in shared memory.
+// chunk of rows; each of its threads owns columns, whose sums for dgain it keeps in shared memory, or in device memory where rows are very long.
 #include "ops/rms_norm/rms_norm.h"
 
 #include "cuda/reduce.h"
@@ -9,7 +9,7 @@
 namespace nichelm {
 namespace {
 
-constexpr int kWarps = 4;
+constexpr int kWarps = 4, kParts = 2 * kWarps;
 
 // x, y: (rows, width); gain: (width); scale: (rows)
 template <class T, int V> __global__ void __launch_bounds__(32 * kWarps) normalize(const T* x, const float* gain, T* y, float* scale, int64_t rows, int64_t width, float epsilon) {
@@ -38,10 +38,11 @@ template <class T, int V> __global__ void __launch_bounds__(32 * kWarps) normali
 // A block a chunk, all of its threads on one row at a time. gains: (chunks, width), or null. Each pass reads an element of every operand before dx is
 // written there, so dx may lie in residual.
 template <class T, int V>
-__global__ void __launch_bounds__(32 * kWarps) gradient(const T* dy, const T* x, const float* gain, const float* scale, const T* residual, T* dx, float* gains, RowChunks chunks, int64_t width) {
+__global__ void __launch_bounds__(32 * kWarps) gradient(const T* dy, const T* x, const float* gain, const float* scale, const T* residual, T* dx, float* gains, bool sums_are_shared, RowChunks chunks,
+                                                        int64_t width) {
   float* parts = shared_memory<float>();  // two sets, used in turn, so that one barrier a row is enough
   const int64_t chunk = blockIdx.x;
-  if (gains) gains += chunk * width;
+  float* sums = sums_are_shared ? parts + kParts : gains ? gains + chunk * width : nullptr;
   for (int64_t row = chunks.first(chunk); row < chunks.last(chunk); ++row) {
     const float s = scale[row];
     const int64_t at = row * width;
@@ -53,7 +54,7 @@ __global__ void __launch_bounds__(32 * kWarps) gradient(const T* dy, const T* x,
 #pragma unroll
       for (int j = 0; j < V; ++j) {
         sum += d[j] * gain[i + j] * v[j];
-        if (gains) gains[i + j] = (first ? 0 : gains[i + j]) + d[j] * v[j] * s;
+        if (sums) sums[i + j] = (first ? 0 : sums[i + j]) + d[j] * v[j] * s;
       }
     }
     sum = block_sum(sum, parts + row % 2 * kWarps);
@@ -71,6 +72,9 @@ __global__ void __launch_bounds__(32 * kWarps) gradient(const T* dy, const T* x,
       store_vector<V>(d, dx + at + i);
     }
   }
+  if (sums_are_shared)
+    for (int64_t i = threadIdx.x * V; i < width; i += 32 * kWarps * V)
+      for (int j = 0; j < V; ++j) gains[chunk * width + i + j] = sums[i + j];
 }
 
 template <class T> void forward(Cuda& device, const RmsNorm& op) {
@@ -85,9 +89,11 @@ template <class T> void backward(Cuda& device, const RmsNormGradient& op) {
   const int64_t width = op.x.width();
   const RowChunks chunks = row_chunks(op.x.rows());
   float* gains = op.dgain.present() ? device.scratch_of<float>(chunks.count * width) : nullptr;
+  const bool shared = gains && width <= kMostSharedSums;
+  const size_t bytes = static_cast<size_t>(kParts + (shared ? width : 0)) * sizeof(float);
   with_vector<T>(width, [&](auto v) {
-    device.launch("rms_norm_gradient", gradient<T, v>, grid_of(chunks.count), 32 * kWarps, 2 * kWarps * sizeof(float), op.dy.as<const T>(), op.x.as<const T>(), op.gain.as<const float>(),
-                  op.scale.as<const float>(), op.residual.as<const T>(), op.dx.as<T>(), gains, chunks, width);
+    device.launch("rms_norm_gradient", gradient<T, v>, grid_of(chunks.count), 32 * kWarps, bytes, op.dy.as<const T>(), op.x.as<const T>(), op.gain.as<const float>(),
+                  op.scale.as<const float>(), op.residual.as<const T>(), op.dx.as<T>(), gains, shared, chunks, width);
   });
   if (gains) add_row_sums(device, gains, chunks.count, width, width, op.dgain.as<float>());
 }

@@ -1,5 +1,6 @@
-// rotary against the double reference, its own inverse and finite differences: odd shapes, both types, every instruction set, any number of threads.
-#include "ops/kernels.h"
+// rotary against the double reference, its own inverse and finite differences: odd shapes, both types, every device.
+#include "ops/rotary/rotary.h"
+#include "test/devices.h"
 #include "test/operand.h"
 
 using namespace nichelm;
@@ -49,22 +50,19 @@ TEST(rotary) {
         Reference reference;
         run(reference, Rotary{{f32(xv, s.x())}, {starts_tensor}, {f32(want, s.x())}, s.heads, s.kv_heads, theta, false});
         const double plain_error = error(as_type(plain(s, xv, starts, theta), type), want);
-        for (int isa : isas()) {
-          std::vector<float> first;
-          for (int threads : {1, 2, 5}) {
-            Cpu device(threads, static_cast<Isa>(isa));
-            Operand y(type, s.x()), back(type, s.x());
-            run_op(device, Rotary{{x.tensor()}, {starts_tensor}, {y.tensor()}, s.heads, s.kv_heads, theta, false});
-            const std::string where = std::string("rotary ") + name_of(static_cast<Isa>(isa)) + ' ' + name_of(type) + " length " + std::to_string(s.length) + " documents of " + std::to_string(document);
-            EXPECT(within(error(y.values(), want), plain_error), where + ": error " + std::to_string(error(y.values(), want)));
-            if (threads == 1) first = y.values();
-            EXPECT(same_bits(first, y.values()), where + ": not the bits of one thread");
-            run_op(device, Rotary{{y.tensor()}, {starts_tensor}, {back.tensor()}, s.heads, s.kv_heads, theta, true});
-            EXPECT(error(back.values(), xv) < (type == Type::bf16 ? 4e-3 : 2e-7), where + ": the inverse gives x back");
-            run_op(device, Rotary{{y.tensor()}, {starts_tensor}, {y.tensor()}, s.heads, s.kv_heads, theta, true});
-            EXPECT(same_bits(back.values(), y.values()), where + ": in place as apart");
-          }
-        }
+        std::vector<float> first;
+        on_devices([&](Device& device, const std::string& on, bool is_first) {
+          Operand y(type, s.x()), back(type, s.x());
+          run_op(device, Rotary{{x.tensor()}, {starts_tensor}, {y.tensor()}, s.heads, s.kv_heads, theta, false});
+          const std::string where = "rotary " + on + ' ' + name_of(type) + " length " + std::to_string(s.length) + " documents of " + std::to_string(document);
+          EXPECT(within(error(y.values(), want), plain_error), where + ": error " + std::to_string(error(y.values(), want)));
+          if (is_first) first = y.values();
+          EXPECT(same_bits(first, y.values()), where + ": not the bits of one thread");
+          run_op(device, Rotary{{y.tensor()}, {starts_tensor}, {back.tensor()}, s.heads, s.kv_heads, theta, true});
+          EXPECT(error(back.values(), xv) < (type == Type::bf16 ? 4e-3 : 2e-7), where + ": the inverse gives x back");
+          run_op(device, Rotary{{y.tensor()}, {starts_tensor}, {y.tensor()}, s.heads, s.kv_heads, theta, true});
+          EXPECT(same_bits(back.values(), y.values()), where + ": in place as apart");
+        });
       }
 }
 
@@ -73,20 +71,22 @@ TEST(rotary_packed_document_is_as_alone) {
   std::vector<float> x = normal(both.size(), 2), second(x.end() - alone.size(), x.end()), y(x.size()), y_alone(second.size());
   std::vector<int32_t> starts(30, 0), zero(19, 0);
   for (size_t t = 11; t < 30; ++t) starts[t] = 11;
-  Cpu device(1);
-  run_op(device, Rotary{{f32(x, both.x())}, {i32(starts, {1, 30})}, {f32(y, both.x())}, 2, 1, 500000, false});
-  run_op(device, Rotary{{f32(second, alone.x())}, {i32(zero, {1, 19})}, {f32(y_alone, alone.x())}, 2, 1, 500000, false});
-  EXPECT(same_bits(y_alone, std::vector<float>(y.end() - alone.size(), y.end())), "rotary: a document behind another is turned as alone");
+  on_devices([&](Device& device, const std::string& on, bool) {
+    run_op(device, Rotary{{f32(x, both.x())}, {i32(starts, {1, 30})}, {f32(y, both.x())}, 2, 1, 500000, false});
+    run_op(device, Rotary{{f32(second, alone.x())}, {i32(zero, {1, 19})}, {f32(y_alone, alone.x())}, 2, 1, 500000, false});
+    EXPECT(same_bits(y_alone, std::vector<float>(y.end() - alone.size(), y.end())), "rotary: a document behind another is turned as alone, " + on);
+  });
 }
 
 TEST(rotary_holds_starts_to_their_bounds) {
   const Shape s{1, 4, 1, 1, 2};
   std::vector<float> x = normal(s.size(), 5), y(x.size()), want(x.size());
   std::vector<int32_t> wild{-9, -1000000, 1000000, 2}, held{0, 0, 2, 2};
-  Cpu device(1);
-  run_op(device, Rotary{{f32(x, s.x())}, {i32(wild, {1, 4})}, {f32(y, s.x())}, 1, 1, 100, false});
-  run_op(device, Rotary{{f32(x, s.x())}, {i32(held, {1, 4})}, {f32(want, s.x())}, 1, 1, 100, false});
-  EXPECT(same_bits(y, want), "rotary: starts out of bounds are as those held to them");
+  on_devices([&](Device& device, const std::string& on, bool) {
+    run_op(device, Rotary{{f32(x, s.x())}, {i32(wild, {1, 4})}, {f32(y, s.x())}, 1, 1, 100, false});
+    run_op(device, Rotary{{f32(x, s.x())}, {i32(held, {1, 4})}, {f32(want, s.x())}, 1, 1, 100, false});
+    EXPECT(same_bits(y, want), "rotary: starts out of bounds are as those held to them, " + on);
+  });
 }
 
 TEST(rotary_inverse_is_the_gradient) {

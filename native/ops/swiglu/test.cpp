@@ -1,5 +1,6 @@
-// swiglu and its gradient against the double reference and finite differences: odd shapes, both types, every instruction set, any number of threads.
-#include "ops/kernels.h"
+// swiglu and its gradient against the double reference and finite differences: odd shapes, both types, every device.
+#include "ops/swiglu/swiglu.h"
+#include "test/devices.h"
 #include "test/operand.h"
 
 using namespace nichelm;
@@ -23,7 +24,7 @@ void plain(const std::vector<float>& x, const std::vector<float>& dy, int64_t ro
 }  // namespace
 
 TEST(swiglu) {
-  for (auto [rows, hidden] : {std::pair<int64_t, int64_t>{1, 1}, {3, 7}, {5, 64}, {67, 43}, {2, 1009}})
+  for (const auto& [rows, hidden] : {std::pair<int64_t, int64_t>{1, 1}, {3, 7}, {5, 64}, {67, 43}, {2, 1009}})
     for (Type type : {Type::f32, Type::bf16})
       for (float scale : {1.0f, 20.0f}) {
         Operand x(type, {rows, 2 * hidden}, normal(rows * 2 * hidden, 1, scale)), dy(type, {rows, hidden}, normal(rows * hidden, 2));
@@ -33,20 +34,17 @@ TEST(swiglu) {
         run(reference, SwigluGradient{{f32(dyv, {rows, hidden})}, {f32(xv, {rows, 2 * hidden})}, {f32(want_dx, {rows, 2 * hidden})}});
         plain(xv, dyv, rows, hidden, plain_y, plain_dx);
         plain_y = as_type(plain_y, type), plain_dx = as_type(plain_dx, type);
-        for (int isa : isas()) {
-          std::vector<float> first_y, first_dx;
-          for (int threads : {1, 2, 5}) {
-            Cpu device(threads, static_cast<Isa>(isa));
-            Operand y(type, {rows, hidden}), dx(type, {rows, 2 * hidden});
-            run_op(device, Swiglu{{x.tensor()}, {y.tensor()}});
-            run_op(device, SwigluGradient{{dy.tensor()}, {x.tensor()}, {dx.tensor()}});
-            const std::string where = std::string("swiglu ") + name_of(static_cast<Isa>(isa)) + ' ' + name_of(type) + ' ' + std::to_string(rows) + 'x' + std::to_string(hidden);
-            EXPECT(within(error(y.values(), want), error(plain_y, want)), where + ": error of y " + std::to_string(error(y.values(), want)));
-            EXPECT(within(error(dx.values(), want_dx), error(plain_dx, want_dx)), where + ": error of dx " + std::to_string(error(dx.values(), want_dx)));
-            if (threads == 1) first_y = y.values(), first_dx = dx.values();
-            EXPECT(same_bits(first_y, y.values()) && same_bits(first_dx, dx.values()), where + ": not the bits of one thread");
-          }
-        }
+        std::vector<float> first_y, first_dx;
+        on_devices([&](Device& device, const std::string& on, bool is_first) {
+          Operand y(type, {rows, hidden}), dx(type, {rows, 2 * hidden});
+          run_op(device, Swiglu{{x.tensor()}, {y.tensor()}});
+          run_op(device, SwigluGradient{{dy.tensor()}, {x.tensor()}, {dx.tensor()}});
+          const std::string where = "swiglu " + on + ' ' + name_of(type) + ' ' + std::to_string(rows) + 'x' + std::to_string(hidden);
+          EXPECT(within(error(y.values(), want), error(plain_y, want)), where + ": error of y " + std::to_string(error(y.values(), want)));
+          EXPECT(within(error(dx.values(), want_dx), error(plain_dx, want_dx)), where + ": error of dx " + std::to_string(error(dx.values(), want_dx)));
+          if (is_first) first_y = y.values(), first_dx = dx.values();
+          EXPECT(same_bits(first_y, y.values()) && same_bits(first_dx, dx.values()), where + ": not the bits of one thread");
+        });
       }
 }
 
@@ -69,19 +67,18 @@ TEST(swiglu_gradient_is_the_slope) {
 }
 
 TEST(swiglu_nan_and_in_place) {
-  for (int isa : isas()) {
-    Cpu device(2, static_cast<Isa>(isa));
+  on_devices([&](Device& device, const std::string& on, bool) {
     const int64_t rows = 4, hidden = 37;
     std::vector<float> x = normal(rows * 2 * hidden, 5), dy = normal(rows * hidden, 6), y(dy.size()), dx(x.size());
     x[2 * 2 * 37 + 11] = NAN;
     run_op(device, Swiglu{{f32(x, {rows, 2 * hidden})}, {f32(y, {rows, hidden})}});
     int nans = 0;
     for (float v : y) nans += std::isnan(v);
-    EXPECT(nans == 1 && std::isnan(y[2 * 37 + 11]), "swiglu: a NaN of the gate makes its output NaN and no other");
+    EXPECT(nans == 1 && std::isnan(y[2 * 37 + 11]), "swiglu: a NaN of the gate makes its output NaN and no other, " + on);
     run_op(device, SwigluGradient{{f32(dy, {rows, hidden})}, {f32(x, {rows, 2 * hidden})}, {f32(dx, {rows, 2 * hidden})}});
     run_op(device, SwigluGradient{{f32(dy, {rows, hidden})}, {f32(x, {rows, 2 * hidden})}, {f32(x, {rows, 2 * hidden})}});
-    EXPECT(same_bits(x, dx), "swiglu_gradient: in place as apart");
-  }
+    EXPECT(same_bits(x, dx), "swiglu_gradient: in place as apart, " + on);
+  });
 }
 
 TEST(swiglu_refuses) {
