@@ -41,6 +41,9 @@ class Cuda {
   virtual void* scratch(int64_t bytes, int slot = 0) = 0;
   template <class T> T* scratch_of(int64_t count, int slot = 0) { return static_cast<T*>(scratch(count * static_cast<int64_t>(sizeof(T)), slot)); }
 
+  // How many blocks run at once at least: for the choice of a tile, which must not change a result.
+  virtual int multiprocessors() const = 0;
+
  protected:
 #ifdef __CUDACC__
   cudaStream_t stream_ = nullptr;
