@@ -65,17 +65,21 @@ export interface DotChart {
   rows: readonly string[]
   x: Axis
   styles: ReadonlyMap<string, SeriesStyle>
+  /** For what is beside something else: a line at zero, and the series of a row below each other, since they may be equal. */
+  beside?: boolean
 }
 
 /** A row for each name, dots along it. */
-export function dotChart({ marks, rows, x, styles }: DotChart): Promise<string> {
+export function dotChart({ marks, rows, x, styles, beside = false }: DotChart): Promise<string> {
   const names = [...styles.keys()].filter(name => marks.some(mark => mark.series === name))
   const appearance = (range: (style: SeriesStyle) => unknown): object => ({ field: 'series', type: 'nominal', legend: null, scale: { domain: names, range: names.map(name => range(styles.get(name)!)) } })
   const y = { field: 'row', type: 'nominal', title: null, sort: rows, axis: { ticks: false, domain: false, grid: true, labelPadding: 8, labelColor: 'var(--ink)' } }
-  const position = { x: { field: 'x', type: 'quantitative', title: x.title, scale: { zero: true }, axis: { tickCount: 7, ...x.unit === 'share' ? { format: '~%' } : {} } }, y }
+  const format = x.unit !== 'share' ? {} : beside ? { labelExpr: "(datum.value > 0 ? '+' : '') + format(datum.value, '~%')" } : { format: '~%' }
+  const position = { x: { field: 'x', type: 'quantitative', title: x.title, scale: { zero: true }, axis: { tickCount: 7, ...format } }, y }
+  const zero = beside ? [{ data: { values: [{ x: 0 }] }, mark: { type: 'rule', color: 'var(--rule-strong)', strokeWidth: 1.5, aria: false }, encoding: { x: position.x } }] : []
   return drawn({
-    width: 640, height: { step: 24 }, data: { values: marks },
-    layer: [{ mark: { type: 'point', filled: true, size: 75, opacity: 1 }, encoding: { ...position, color: appearance(style => style.color), shape: appearance(style => style.shape), description: { field: 'hover' } } }],
+    width: 640, height: beside ? { step: 11, for: 'offset' } : { step: 24 }, data: { values: marks },
+    layer: [...zero, { mark: { type: 'point', filled: true, size: 75, opacity: 1 }, encoding: { ...position, ...beside ? { yOffset: { field: 'series', sort: names } } : {}, color: appearance(style => style.color), shape: appearance(style => style.shape), description: { field: 'hover' } } }],
   })
 }
 

@@ -1,6 +1,6 @@
 import type { MethodName } from '../../model/index.js'
 import { perplexity } from '../format.js'
-import { averageOf, CHOICES, studentCost, totalCost, type Point } from './points.js'
+import { averageOf, CHOICES, domainsOf, studentCost, totalCost, type Average, type Point } from './points.js'
 import { PAPER } from './paper.js'
 import type { ExperimentResults } from './results.js'
 import { atEqualCost, atEqualTokens, gain, lastOf, mainVariants, seriesOf, sizesOf } from './series.js'
@@ -30,27 +30,36 @@ function verdictOf(gains: readonly number[], same = SAME): Verdict {
   return gains.every(value => Math.abs(value) <= same) ? 'level' : 'partly'
 }
 
-interface Context { points: readonly Point[]; sizes: number[]; series(method: MethodName, dataTokens: number): Point[] }
+interface Context { points: readonly Point[]; sizes: number[]; domains: ReadonlyMap<number, readonly string[]>; series(method: MethodName, dataTokens: number): Point[] }
 
 /** The paper's orderings, each with what these results say of it. Nothing is measured that is not in the results. */
 export function findingsOf(results: ExperimentResults, points: readonly Point[]): Finding[] {
-  const main = mainVariants(points), context: Context = { points, sizes: sizesOf(points), series: (method, dataTokens) => seriesOf(points, main.get(method), dataTokens) }
+  const main = mainVariants(points), context: Context = { points, sizes: sizesOf(points), domains: domainsOf(points.flatMap(({ cells }) => cells)), series: (method, dataTokens) => seriesOf(points, main.get(method), dataTokens) }
   return [
     importance(context), projectedTokens(context), projectedCost(context), mixture(context), noPretraining(context), shrinks(context), bestSmall(context),
     against(context), distillation(context), lora(context), clusters(context), choices(context), broad(results, context),
   ]
 }
 
-/** `a` and `b` after fine-tuning on each size of data, at the greatest budget that both have. */
-function pairs({ sizes, series }: Context, a: MethodName, b: MethodName): { size: number; a: Point; b: Point; gain: number }[] {
+interface Pair { size: number; budgetTokens: number | null; a: Average; b: Average; gain: number; domains: number; of: number }
+
+/** `a` and `b` after fine-tuning on each size of data, at the greatest budget that both have: on all domains, or else on those that both have, if there are two at least. */
+function pairs({ sizes, series, domains }: Context, a: MethodName, b: MethodName): Pair[] {
   return sizes.flatMap(size => {
-    const found = atEqualTokens(series(a, size), series(b, size), 'after')
-    return found ? [{ size, ...found, gain: gain(found.a.after!, found.b.after!) }] : []
+    const all = domains.get(size)!, [one, other] = [series(a, size), series(b, size)], found = atEqualTokens(one, other, 'after')
+    const pair = (budgetTokens: number | null, a: Average, b: Average): Pair[] => [{ size, budgetTokens, a, b, gain: gain(a, b), domains: a.domains, of: all.length }]
+    if (found) return pair(found.a.budgetTokens, found.a.after!, found.b.after!)
+    for (const point of [...one].reverse()) {
+      const twin = other.find(({ budgetTokens }) => budgetTokens === point.budgetTokens), has = ({ cells }: Point, domain: string): boolean => averageOf(cells, 'after', [domain]) !== undefined
+      const common = twin ? all.filter(domain => has(point, domain) && has(twin, domain)) : []
+      if (common.length > 1) return pair(point.budgetTokens, averageOf(point.cells, 'after', common)!, averageOf(twin!.cells, 'after', common)!)
+    }
+    return []
   })
 }
 
-const beside = (a: string, b: string, found: { size: number; a: Point; b: Point; gain: number }): string =>
-  `Fine-tuned on ${tokens(found.size)} tokens, ${a} reaches ${quality(found.a.after!)}, ${lower(found.gain)} than ${b}'s ${quality(found.b.after!)}${found.a.budgetTokens === null ? '' : `, each after ${tokens(found.a.budgetTokens)} tokens of pretraining`}.`
+const beside = (a: string, b: string, { size, budgetTokens, a: one, b: other, gain: by, domains, of }: Pair): string =>
+  `Fine-tuned on ${tokens(size)} tokens, ${a} reaches ${quality(one)}, ${lower(by)} than ${b}'s ${quality(other)}${budgetTokens === null ? '' : `, each after ${tokens(budgetTokens)} tokens of pretraining`}${domains < of ? `, on the ${domains} of ${of} domains that both have` : ''}.`
 
 function importance(context: Context): Finding {
   const found = pairs(context, 'slm-is', 'slm')
@@ -74,7 +83,7 @@ function projectedTokens(context: Context): Finding {
   const onGeneric = generic ? gain(generic.a.generic!, generic.b.generic!) : undefined
   return {
     claim: 'A projected network (slm-pn) beats the plain small model on the same tokens, on the generic set and on the domains.', paper: paperWords(400, 'slm-pn', 'slm'),
-    verdict: verdictOf([...onGeneric === undefined ? [] : [onGeneric], ...found.map(pair => pair.gain)]),
+    verdict: found.length ? verdictOf([...onGeneric === undefined ? [] : [onGeneric], ...found.map(pair => pair.gain)]) : 'open',
     measured: [
       ...generic ? [`On the generic set slm-pn reaches ${quality(generic.a.generic!)}, ${lower(onGeneric!)} than slm's ${quality(generic.b.generic!)}, each after ${tokens(generic.a.budgetTokens!)} tokens.`] : [],
       ...found.map(pair => beside('slm-pn', 'slm', pair)),
@@ -180,7 +189,7 @@ function distillation(context: Context): Finding {
 
 function lora(context: Context): Finding {
   const found = pairs(context, 'llm-lora', 'llm')
-  const near = found.filter(({ a, b }) => a.after!.perplexity - b.after!.perplexity <= PAPER.loraLoss || gain(a.after!, b.after!) > -0.03)
+  const near = found.filter(({ a, b, gain: by }) => a.perplexity - b.perplexity <= PAPER.loraLoss || by > -0.03)
   return {
     claim: 'LoRA comes close to fine-tuning all of the llm.', paper: `Within ${PAPER.loraLoss} perplexity.`,
     verdict: !found.length ? 'open' : near.length === found.length ? 'held' : near.length ? 'partly' : 'not', measured: found.map(pair => beside('llm-lora', 'llm', pair)),

@@ -3,8 +3,10 @@ import { STYLE } from '../reportStyle.js'
 import { ablationFigure, entropyFigure, finetuningFigure, topClusterFigure } from './clusterFigures.js'
 import { distillationFigure, domainFigures, genericFigure, specializedFigure, totalFigure } from './costFigures.js'
 import { SAME, type Finding, type Verdict } from './findings.js'
+import { leadFigure } from './leadFigure.js'
 import { PAGE_STYLE } from './pageStyle.js'
 import { baselinesTable, choiceTable, domainTable, equalCostTable, pointsTable } from './tables.js'
+import type { Point } from './points.js'
 import type { View } from './view.js'
 import { tokens, variantWords } from './words.js'
 
@@ -14,7 +16,7 @@ export async function experimentPage(view: View, findings: readonly Finding[]): 
   const section = (id: string, heading: string, ...parts: string[]): string => parts.some(Boolean) ? `<h2 id="${id}">${escapeHtml(heading)}</h2>${parts.filter(Boolean).join('')}` : ''
   const body = view.points.length ? [
     section('findings', 'What held as in the paper, and what did not', findingsList(findings)),
-    section('tables', 'Results', `<h3>Before and after fine-tuning</h3>${baselinesTable(view)}`, headed('At equal cost of generic pretraining', await equalCostTable(view)), headed('How the expert is chosen', choiceTable(view))),
+    section('tables', 'Results', `<h3>Before and after fine-tuning</h3>${baselinesTable(view)}`, await leadFigure(view), headed('At equal cost of generic pretraining', await equalCostTable(view)), headed('How the expert is chosen', choiceTable(view))),
     section('figures', 'Quality against cost', await genericFigure(view), await specializedFigure(view), await totalFigure(view), await distillationFigure(view)),
     section('each', 'Domain by domain', ...sizes.map((size, i) => (i === 0 ? headed : folded)(`Fine-tuned on ${tokens(size)} tokens`, domainTable(view, size))), await domainFigures(view), folded('Fine-tuning, step by step', await finetuningFigure(view))),
     section('clusters', 'Clusters and experts', await ablationFigure(view), await topClusterFigure(view), await entropyFigure(view)),
@@ -65,10 +67,12 @@ function notes(view: View): string {
     seeds > 1 ? `${seeds} seeds, averaged.` : 'One seed: differences below about 2% mean little.',
     ...view.whole ? [`Domains are taken whole, ${tokens(view.whole.fewest)} to ${tokens(view.whole.most)} tokens: they are averaged as one size, ${tokens(view.sizes[0]!)}.`] : [],
     ...all.length > 1 ? [`Hours are of different devices (${all.join('; ')}): compare costs by FLOPs.`] : [],
-    ...missing.length ? [`${missing.length} of ${view.points.length} points lack a domain and have no average: ${missing.slice(0, 6).map(point => `${point.method}${variantWords(point) ? ` (${variantWords(point)})` : ''} at ${tokens(point.dataTokens)}: ${point.missing.join(', ')}`).join('; ')}${missing.length > 6 ? '; …' : ''}.`] : [],
+    ...missing.length ? [`${missing.length} of ${view.points.length} points lack a domain and have no average: ${missing.slice(0, 6).map(gap).join('; ')}${missing.length > 6 ? '; and others' : ''}.`] : [],
   ]
   return `<ul class="notes">${list.map(note => `<li>${escapeHtml(note)}</li>`).join('')}</ul>`
 }
+
+const gap = (point: Point): string => `${point.method}${variantWords(point) ? ` (${variantWords(point)})` : ''}${point.budgetTokens === null ? '' : ` after ${tokens(point.budgetTokens)}`} at ${tokens(point.dataTokens)}: ${point.missing.length > 2 ? `${point.missing.length} domains` : point.missing.join(', ')}`
 
 const dateText = (date: string): string => {
   const time = new Date(date)

@@ -1,7 +1,7 @@
 /** What the experiment's page adds to the report's style. Which cost is shown is decided by two radio buttons, without a script. */
 export const PAGE_STYLE = `
-:root { --step-1: #a9cdf1; --step-2: #5c9fdd; --step-3: #1f6fb8; --step-4: #0b3d70; }
-@media screen and (prefers-color-scheme: dark) { :root { --step-1: #dbeafa; --step-2: #9cc8f2; --step-3: #5aa7f0; --step-4: #2f74b8; } }
+:root { --step-1: #a9cdf1; --step-2: #5c9fdd; --step-3: #1f6fb8; --step-4: #0b3d70; --paper-1: #c9a24b; --paper-2: #96650a; --paper-3: #5e3f05; }
+@media screen and (prefers-color-scheme: dark) { :root { --step-1: #dbeafa; --step-2: #9cc8f2; --step-3: #5aa7f0; --step-4: #2f74b8; --paper-1: #f0dcae; --paper-2: #e0b354; --paper-3: #a87c1c; } }
 main { max-width: 66rem; }
 .choose { position: absolute; opacity: 0; }
 .bar { position: sticky; top: 0; z-index: 2; background: var(--page); border-bottom: 1px solid var(--rule); }
@@ -20,7 +20,7 @@ th, td { padding: .3rem .6rem; }
 .paper { color: var(--ink-soft); font-style: italic; }
 .none { color: var(--ink-soft); }
 .findings { list-style: none; padding: 0; margin: 1rem 0; }
-.findings li { display: grid; grid-template-columns: 6.5rem 1fr; gap: .2rem 1rem; padding: .7rem 0; border-top: 1px solid var(--rule); }
+.findings li { display: grid; grid-template-columns: 7.5rem 1fr; gap: .2rem 1rem; padding: .7rem 0; border-top: 1px solid var(--rule); }
 .findings p { margin: .15rem 0; max-width: 52rem; } .findings .claim { font-weight: 600; }
 .verdict { font-size: .8rem; font-weight: 600; text-align: center; border-radius: 1rem; padding: .1rem .5rem; align-self: start; margin-top: .15rem; border: 1px solid currentColor; }
 .verdict.held { color: #1d7a3e; } .verdict.not { color: #b3261e; } .verdict.partly, .verdict.level { color: #96650a; } .verdict.open { color: var(--ink-soft); }

@@ -57,7 +57,7 @@ export function baselinesTable(view: View): string {
     [{ text: 'method' }, { text: 'pretrained on', number: true }, { text: 'generic set', number: true }, { text: 'before', number: true }, ...sizes.map(size => ({ text: tokens(size), number: true })),
       { text: 'cost, 1 domain', number: true }, { text: 'served', number: true }, { text: 'before', number: true, className: 'paper' }, ...paper.heads],
   ], [bold(lines.map(({ cells }) => cells), lines.map(({ values }) => values), 2)],
-  `Perplexity, macro-averaged over the domains, with bits a byte below it; best in each column in bold. Cost is that of the least data. ${PAPER.source}: nine domains of the Pile, slm-pn and slm-mix at 600 hours of an ${PAPER.device}${sizes.some(size => paperSize(size, sizes) !== undefined && !(PAPER.dataTokens as readonly number[]).includes(size)) ? '; the sizes of data stand for the paper\'s by rank' : ''}.`)
+  `Perplexity, macro-averaged over the domains, with bits a byte below it; best in each column in bold. Where several settings of a method were tried, those with the most results stand for it, among equals the best on the least data. Cost is that of the least data. ${PAPER.source}: nine domains of the Pile, slm-pn and slm-mix at 600 hours of an ${PAPER.device}${sizes.some(size => paperSize(size, sizes) !== undefined && !(PAPER.dataTokens as readonly number[]).includes(size)) ? '; the sizes of data stand for the paper\'s by rank' : ''}.`)
 }
 
 const EQUAL: readonly MethodName[] = ['slm', 'slm-mix', 'slm-pn', 'llm']
@@ -129,22 +129,31 @@ export function choiceTable(view: View): string {
   ], bodies, 'After fine-tuning; cost of specialization, the choice itself included. frequent: the most frequent cluster; best-pretrained: the least loss on the domain before fine-tuning; best-finetuned: all are fine-tuned, the best is kept.')
 }
 
-/** Each domain after fine-tuning, method by method. */
+/** Each domain after fine-tuning, method by method, with how far that lies from slm. */
 export function domainTable(view: View, size: number): string {
-  const lines = view.domains.map(domain => {
-    const found = view.methods.map(method => {
-      const last = view.series(method, size).filter(({ cells }) => cells.some(cell => cell.domain === domain && cell.after)).at(-1)
-      return last && { point: last, average: averageOf(last.cells, 'after', [domain]) }
-    })
-    return { cells: [{ text: domain }, ...found.map((entry, i) => qualityCell(entry?.average, entry && hover({ ...entry.point, cells: entry.point.cells.filter(cell => cell.domain === domain), after: undefined }, 'after', view.methods[i]!)))], values: found.map(entry => entry?.average?.perplexity) }
+  const last = (method: MethodName, domain: string): { point: Point; average: Average } | undefined => {
+    const point = view.series(method, size).findLast(({ cells }) => cells.some(cell => cell.domain === domain && cell.after)), average = point && averageOf(point.cells, 'after', [domain])
+    return point && average && { point, average }
+  }
+  const besideSlm = (quality: Average, plain: Average | undefined, method: MethodName): TableCell => {
+    const cell = qualityCell(quality)
+    return !plain || method === 'slm' ? cell : { ...cell, small: [cell.small, signed(Math.exp(quality.nll - plain.nll) - 1)].filter(Boolean).join(' · ') }
+  }
+  const rows = view.domains.map((domain): TableCell[] => {
+    const found = view.methods.map(method => last(method, domain)), plain = last('slm', domain)?.average, least = Math.min(...found.map(entry => entry?.average.perplexity ?? Infinity))
+    return [{ text: domain }, ...found.map((entry, i): TableCell => {
+      if (!entry) return EMPTY
+      const method = view.methods[i]!, cell = besideSlm(entry.average, plain, method), title = hover({ ...entry.point, cells: entry.point.cells.filter(one => one.domain === domain), after: undefined }, 'after', method)
+      return { ...cell, title, className: `${cell.className ?? ''}${found.length > 1 && entry.average.perplexity === least ? ' best' : ''}` }
+    })]
   })
-  const rows = lines.map(({ cells, values }) => {
-    const known = values.filter((value): value is number => value !== undefined)
-    return cells.map((cell, i) => i > 0 && known.length > 1 && values[i - 1] === Math.min(...known) ? { ...cell, className: `${cell.className ?? ''} best` } : cell)
-  })
-  const average: TableCell[] = [{ text: 'average' }, ...view.methods.map(method => qualityCell(lastOf(view.series(method, size), 'after')?.after))]
-  return tableBlock([[{ text: 'domain' }, ...view.methods.map(method => ({ text: method, number: true }))]], [rows, [average]], `Fine-tuned on ${tokens(size)} tokens, each method with its longest pretraining; best of each domain in bold. The average is there where all domains are.`)
+  const overall = (method: MethodName): Average | undefined => lastOf(view.series(method, size), 'after')?.after
+  const average: TableCell[] = [{ text: 'average' }, ...view.methods.map(method => { const own = overall(method); return own ? besideSlm(own, overall('slm'), method) : EMPTY })]
+  return tableBlock([[{ text: 'domain' }, ...view.methods.map(method => ({ text: method, number: true }))]], [rows, [average]], `Perplexity after fine-tuning on ${tokens(size)} tokens, each method with its longest pretraining; below it bits a byte, and how far the perplexity lies from slm's. Best of each domain in bold. The average is there where all domains are.`)
 }
+
+/** −12.3%, +0.4%; ×5.0 where it is many times as much. */
+const signed = (off: number): string => off > 2 ? `×${(1 + off).toFixed(1)}` : `${off < 0 ? '−' : '+'}${Math.abs(100 * off).toFixed(1)}%`
 
 /** Everything that was measured, a line a point. */
 export function pointsTable(view: View): string {

@@ -86,6 +86,16 @@ test('each ordering follows from the numbers: it turns when they do', () => {
   assert.equal(of(results, /lead over slm shrinks/).verdict, 'held')
 })
 
+test('where domains are missing, an ordering is told of those that both methods have', () => {
+  const results = sampleResults(), few = { ...results, cells: results.cells.filter(({ method, domain }) => method !== 'slm-is' || domain < 'g') }
+  const found = of(few, /^Resampling/), mean = (method: string) => {
+    const cells = few.cells.filter(cell => cell.method === method && cell.domain < 'g' && cell.dataTokens === 100_000 && cell.budgetTokens === 8e6 && (cell.clusters ?? 64) === 64)
+    return Math.exp(cells.reduce((sum, cell) => sum + cell.after!.nll, 0) / cells.length)
+  }
+  assert(found.measured[0]!.includes(`slm-is reaches ${mean('slm-is').toFixed(2)}`) && found.measured[0]!.includes(`slm's ${mean('slm').toFixed(2)}`) && found.measured[0]!.includes('on the 2 of 9 domains that both have'), found.measured[0])
+  assert.equal(found.verdict, 'held')
+})
+
 test('an ordering without results is open, not held', () => {
   const only = (method: Cell['method']) => { const results = sampleResults(); return { ...results, cells: results.cells.filter(cell => cell.method === method) } }
   for (const method of METHOD_NAMES) for (const finding of findingsOf(only(method), pointsOf(only(method)))) {

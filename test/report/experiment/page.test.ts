@@ -65,7 +65,7 @@ test('missing cells leave gaps: averages only where all domains are, and the pag
   const cells = whole.cells.filter(({ method, domain }) => method !== 'slm-is' || domain !== 'news')
   const html = await pageOf({ ...whole, cells })
   wellFormed(html)
-  assert.match(html, /points lack a domain and have no average: slm-is \(64 clusters\) at 100k: news/)
+  assert.match(html, /points lack a domain and have no average: slm-is \(64 clusters\) after 1M at 100k: news;/)
   const view = viewOf({ ...whole, cells })
   assert(view.points.filter(({ method }) => method === 'slm-is').every(({ after, before }) => !after && !before))
   assert(view.points.filter(({ method }) => method === 'slm').every(({ after }) => after))
