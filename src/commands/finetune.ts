@@ -5,7 +5,7 @@ import { NichelmError } from '../base/errors.js'
 import { sha256 } from '../base/files.js'
 import { openCorpus } from '../corpus/index.js'
 import { addTokenizer } from '../train/index.js'
-import { finetune as specialize } from '../specialize/index.js'
+import { finetune as specialize, finetuneRule } from '../specialize/index.js'
 import { ProgressDisplay } from '../train/index.js'
 import { define, deviceOptions, interruption, jsonOption } from './frame.js'
 import { tokenizerOf } from './tokenizerOf.js'
@@ -25,10 +25,11 @@ export const finetune = define({
   examples: [['finetune --model run/model --corpus law --rate 5e-4 --into law-model', 'The model for the domain, in law-model/model']],
   run: async args => {
     const { model, corpus: from, seed, into, threads, precision, json } = args
-    const { validationShare, ...settings } = settingsOf('finetune', args)
+    const { validationShare, replay: _, ...given } = settingsOf('finetune', args)
     using tokenizer = tokenizerOf(model)
     if (!tokenizer) throw new NichelmError('INPUT', 'has no tokenizer.json, so that the corpus cannot be checked against it', { place: { file: model }, fix: 'Put the model\'s tokenizer.json there.' })
     using corpus = openCorpus(from, { tokenizer: tokenizer.hash })
+    const settings = { ...finetuneRule(corpus.manifest.counts.tokens, args['base-rate']), ...given }
     using device = new Device({ threads })
     using display = new ProgressDisplay({ label: 'finetune', peak: await device.peak(precision) })
     const result = await specialize({

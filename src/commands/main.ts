@@ -1,33 +1,27 @@
 #!/usr/bin/env node
-import { existsSync, readFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import type { CommandModule } from 'yargs'
 import yargs from 'yargs'
 import { hideBin } from 'yargs/helpers'
 import { EXIT_CODES, NichelmError } from '../base/errors.js'
-import { interrupted } from '../recipe/stage.js'
+import { interrupted } from '../recipe/runStage.js'
 import { EPILOGUE, interruption, usageError } from './frame.js'
 import { bench } from './bench.js'
 import { cluster } from './cluster.js'
 import { corpus } from './corpus.js'
 import { doctor } from './doctor.js'
 import { evaluate } from './evaluate.js'
+import { experiment } from './experiment.js'
 import { finetune } from './finetune.js'
+import { instantiate } from './instantiate.js'
 import { params } from './params.js'
 import { plan } from './plan.js'
 import { run } from './run.js'
 import { tokenizer } from './tokenizer.js'
 import { train } from './train.js'
+import { version } from './version.js'
 import { weights } from './weights.js'
 
-const COMMANDS: readonly CommandModule[] = [run, tokenizer, corpus, cluster, weights, train, finetune, evaluate, plan, params, bench, doctor]
-
-function version(): string {
-  let folder = dirname(fileURLToPath(import.meta.url))
-  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder)
-  return (JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version: string }).version
-}
+const COMMANDS: readonly CommandModule[] = [run, experiment, tokenizer, corpus, cluster, weights, train, finetune, instantiate, evaluate, plan, params, bench, doctor]
 
 function report(error: unknown, stack: boolean): number {
   const told = error instanceof NichelmError ? error : interruption.signal.aborted ? interrupted() : new NichelmError('INTERNAL', error instanceof Error ? error.message : String(error), { fix: 'This is a defect of nichelm. Run again with --stack and report it.', cause: error })

@@ -10,6 +10,7 @@ export const run = define({
   positionals: { recipe: { describe: 'YAML file; see docs/recipe.md' } },
   options: {
     'dry-run': { type: 'boolean', default: false, describe: 'Print the stages, parameters, memory, FLOPs and time; make nothing' },
+    jobs: { type: 'number', minimum: 1, default: 1, describe: 'Stages that run at the same time, each on its share of the threads' },
     output: { type: 'string', describe: 'Output folder instead of the recipe\'s' },
     set: { type: 'string', array: true, nargs: 1, default: [] as string[], describe: 'KEY=VALUE: change a setting of the recipe, such as pretrain.steps=100; can be given again' },
     ...jsonOption,
@@ -19,15 +20,15 @@ export const run = define({
     ['run recipe.yaml --dry-run', 'What would be done, and how long it would take'],
     ['run recipes/yardstick.yaml --set data.root=/data/text', 'The same recipe on text that lies elsewhere'],
   ],
-  run: async ({ recipe: file, 'dry-run': dryRun, output, set, json }) => {
+  run: async ({ recipe: file, 'dry-run': dryRun, output, set, jobs, json }) => {
     const recipe = await loadRecipe(String(file), { overrides: set, ...(output === undefined ? {} : { output }) })
-    using steps = new LocalSteps(recipe.device)
+    using steps = new LocalSteps(recipe.device, jobs)
     if (dryRun) {
       const plan = await planRecipe(recipe, steps)
       print(json, plan, () => planText(recipe, plan))
       return
     }
-    const { outcomes, report } = await runRecipe(recipe, steps, { signal: interruption.signal, log: progress })
+    const { outcomes, report } = await runRecipe(recipe, steps, { signal: interruption.signal, log: progress, jobs })
     const html = join(recipe.output, 'report', 'report.html')
     print(json, { output: recipe.output, stages: outcomes, report: html, results: report.results }, () => `${report.table}\n\nReport: ${html}\nModels: ${join(recipe.output, 'finetune-METHOD-DOMAIN', 'model')}`)
   },

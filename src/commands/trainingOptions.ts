@@ -26,15 +26,20 @@ export const pretrainOptions = {
 export const finetuneOptions = {
   ...shared,
   patience: { type: 'number', minimum: 1, describe: 'Stop after so many evaluations without a gain' },
+  'base-rate': { type: 'number', fraction: true, default: 1e-3, describe: 'Rate of pretraining, that the rate follows from where it is not given' },
   'validation-share': { type: 'number', fraction: true, describe: 'Share of the set kept for validation' },
 } as const satisfies OptionTable
 
 const SECTIONS = { pretrain: RecipeSchema.shape.pretrain, finetune: RecipeSchema.shape.finetune }
-type Settings = { pretrain: TrainSettings; finetune: TrainSettings & { patience: number; validationShare: number } }
+type Settings = {
+  pretrain: TrainSettings
+  /** Rate and steps follow from the size of the domain where they are not given. */
+  finetune: Omit<TrainSettings, 'rate' | 'steps'> & { rate?: number; steps?: number; patience: number; validationShare: number; replay: number }
+}
 
 /** Settings from options, with the defaults and the ranges of recipes. Throws USAGE that names the option. */
 export function settingsOf<Kind extends keyof Settings>(kind: Kind, args: Record<string, unknown>): Settings[Kind] {
-  const names = Object.keys(kind === 'pretrain' ? pretrainOptions : finetuneOptions)
+  const names = Object.keys(kind === 'pretrain' ? pretrainOptions : finetuneOptions).filter(name => name !== 'base-rate')
   const camelCase = (name: string) => name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase())
   const given = Object.fromEntries(names.filter(name => args[name] !== undefined).map(name => [camelCase(name), args[name]]))
   const parsed = (SECTIONS[kind] as z.ZodType<Record<string, unknown>>).safeParse(given)
@@ -42,6 +47,6 @@ export function settingsOf<Kind extends keyof Settings>(kind: Kind, args: Record
     const [issue] = parsed.error.issues
     throw new NichelmError('USAGE', `--${names.find(name => camelCase(name) === String(issue?.path[0])) ?? String(issue?.path[0])}: ${issue?.message ?? 'cannot be'}`)
   }
-  const settings = parsed.data
+  const { bySize: _, ...settings } = parsed.data
   return (kind === 'finetune' ? { ...settings, checkpointEvery: settings['evaluateEvery'], keep: 1 } : settings) as unknown as Settings[Kind]
 }

@@ -1,32 +1,53 @@
-import { join } from 'node:path'
-import { Device } from '../../bindings/index.js'
+import { join, relative } from 'node:path'
+import { availableThreads, Device } from '../../bindings/index.js'
+import { NichelmError } from '../base/errors.js'
 import { writeJson } from '../base/files.js'
 import { assignCorpus, fitClustering, openAssignments, openClustering, tokenText } from '../cluster/index.js'
-import { buildCorpus, openCorpus } from '../corpus/index.js'
-import { evaluateCorpus } from '../evaluate/index.js'
-import { countModel, modelConfig, openHuggingFace, type ModelConfig } from '../model/index.js'
-import { importanceWeights } from '../sampling/index.js'
-import { finetune } from '../specialize/index.js'
+import { buildCorpus, openCorpus, splitCorpus, type Corpus } from '../corpus/index.js'
+import { evaluateCorpus, evaluateProjected } from '../evaluate/index.js'
+import { countModel, countParameters, instantiate, modelConfig, openHuggingFace, openProjected, projectedConfig, projectedSpecs, type ModelConfig } from '../model/index.js'
+import { importanceWeights, windowsByCluster } from '../sampling/index.js'
+import { chooseBestPretrained, finetune } from '../specialize/index.js'
 import { readDocuments, Tokenizer } from '../text/index.js'
-import { addTokenizer, pretrain, ProgressDisplay, type TrainResult } from '../train/index.js'
+import { addTokenizer, deviceName, pretrain, ProgressDisplay, type Drawing, type TrainProgress, type TrainResult } from '../train/index.js'
 import { makeReport } from './makeReport.js'
-import type { Recipe } from './resolve.js'
+import type { Setup } from './setup.js'
 import type { StageContext } from './stage.js'
-import type { RunResult, Steps } from './steps.js'
+import type { EvaluateResult, ModelChoice, PretrainInput, RunResult, Steps, StoredCosts } from './steps.js'
 
-/** The stages done on this machine's device. Dispose it to free the device. */
+/** What training is told besides what is particular to its kind. */
+type RunOptions = Pick<Parameters<typeof pretrain>[0], 'folder' | 'device' | 'precision' | 'identity' | 'signal' | 'onProgress'>
+
+/** Clusters in a step of slm-pn. */
+const GROUPS = 8
+
+/** The stages done on this machine's device; with several jobs, each on its share of the threads. Dispose it to free the devices. */
 export class LocalSteps implements Steps, Disposable {
-  #device: Device | undefined
+  readonly #devices: Device[] = []
   #peak: number | undefined
-  constructor(readonly options: Recipe['device']) {}
+  /** `brief`: of training only every so often a line, where there is no terminal to draw on. */
+  constructor(readonly options: Setup['device'], readonly jobs = 1, readonly brief = false) {}
 
-  get device(): Device { return this.#device ??= new Device({ threads: this.options.threads }) }
-  [Symbol.dispose](): void { this.#device?.dispose() }
+  get device(): Device { return this.#device(0) }
+  [Symbol.dispose](): void { for (const device of this.#devices) device?.dispose() }
 
-  /** Shows how training goes, as a share of what the device can do. */
-  async #display(label: string): Promise<ProgressDisplay> {
-    this.#peak ??= await this.device.peak(this.options.precision)
-    return new ProgressDisplay({ label, peak: this.#peak })
+  #device(lane: number): Device {
+    const { threads } = this.options, share = this.jobs === 1 ? threads : Math.max(1, Math.floor((threads || availableThreads()) / this.jobs))
+    return this.#devices[lane] ??= new Device({ threads: share })
+  }
+
+  /** Shows how training goes, as a share of what the device can do; of several jobs the first's. */
+  async #display({ name, lane }: StageContext): Promise<{ show(progress: TrainProgress): void } & Disposable> {
+    if (lane > 0) return { show: () => {}, [Symbol.dispose]: () => {} }
+    this.#peak ??= await this.#device(lane).peak(this.options.precision)
+    const display = new ProgressDisplay({ label: name, peak: this.#peak, ...(this.brief ? { every: 30 } : {}) })
+    if (!this.brief || process.stderr.isTTY) return display
+    return { show: progress => { if (!progress.validation && progress.step > 1 && progress.step < progress.steps) display.show(progress) }, [Symbol.dispose]: () => display[Symbol.dispose]() }
+  }
+
+  async #timed<Result>(lane: number, work: () => Promise<Result>): Promise<{ result: Result; costs: StoredCosts }> {
+    const began = performance.now(), result = await work()
+    return { result, costs: { tokens: 0, flops: 0, deviceHours: (performance.now() - began) / 3.6e6, device: deviceName(this.#device(lane).describe()) } }
   }
 
   tokenizer: Steps['tokenizer'] = async ({ folder }, input) => {
@@ -44,23 +65,25 @@ export class LocalSteps implements Steps, Disposable {
     return { documents: counts.documents, windows: counts.windows, tokens: counts.tokens, textBytes: counts.textBytes }
   }
 
-  clusters: Steps['clusters'] = async ({ folder }, { recipe: { clusters, seed }, corpus: from, tokenizer: vocabulary }) => {
+  clusters: Steps['clusters'] = async ({ folder, lane }, { settings, seed, corpus: from, tokenizer: vocabulary }) => {
     using tokenizer = Tokenizer.load(vocabulary)
     using corpus = openCorpus(from, { tokenizer: tokenizer.hash })
-    using clustering = await fitClustering({
-      corpus, text: tokenText(tokenizer), device: this.device, into: folder, replace: true, seed,
-      clusters: clusters.count, sample: clusters.sample, embedder: { kind: clusters.embedder, dimensions: clusters.dimensions },
-    })
+    const { result, costs } = await this.#timed(lane, () => fitClustering({
+      corpus, text: tokenText(tokenizer), device: this.#device(lane), into: folder, replace: true, seed,
+      clusters: settings.count, sample: settings.sample, embedder: { kind: settings.embedder, dimensions: settings.dimensions },
+    }))
+    using clustering = result
     const { dimensions, fit } = clustering.manifest
-    return { clusters: clustering.clusters, dimensions, sample: fit.sample, iterations: fit.iterations }
+    return { clusters: clustering.clusters, dimensions, sample: fit.sample, iterations: fit.iterations, costs }
   }
 
-  assign: Steps['assign'] = async ({ folder }, { corpus: from, tokenizer: vocabulary, clusters }) => {
+  assign: Steps['assign'] = async ({ folder, lane, signal }, { corpus: from, tokenizer: vocabulary, clusters }) => {
     using tokenizer = Tokenizer.load(vocabulary)
     using corpus = openCorpus(from, { tokenizer: tokenizer.hash })
     using clustering = openClustering(clusters)
-    const { histogram: { counts, windows, entropy, topCluster, topFraction } } = await assignCorpus({ clustering, corpus, text: tokenText(tokenizer), device: this.device, into: folder, replace: true })
-    return { counts, windows, entropy, topCluster, topFraction }
+    const { result: { histogram }, costs } = await this.#timed(lane, () => assignCorpus({ clustering, corpus, text: tokenText(tokenizer), device: this.#device(lane), into: folder, replace: true, signal }))
+    const { counts, windows, entropy, topCluster, topFraction } = histogram
+    return { counts, windows, entropy, topCluster, topFraction, costs }
   }
 
   weights: Steps['weights'] = async ({ folder, log }, { generic, specialization, draws }) => {
@@ -71,45 +94,116 @@ export class LocalSteps implements Steps, Disposable {
     return { target, effectiveSampleSize, divergence, genericEntropy, specializationEntropy, topFraction, mostRepeated, movedMass, warnings }
   }
 
-  pretrain: Steps['pretrain'] = async (context, { recipe, corpus: from, validation: heldout, tokenizer: vocabulary, sampling }) => {
+  pretrain: Steps['pretrain'] = async (context, input) => {
+    const { model, projected, settings, seed, corpus: from, validation: heldout, tokenizer: vocabulary, snapshots } = input
     using tokenizer = Tokenizer.load(vocabulary)
     using corpus = openCorpus(from, { tokenizer: tokenizer.hash })
     using validation = openCorpus(heldout, { tokenizer: tokenizer.hash })
-    const { preset, ...changes } = recipe.model, config = modelConfig(preset, tokenizer.vocabularySize, changes)
-    const { tokens: _, ...settings } = recipe.pretrain
-    return await this.#train(context, config, vocabulary, run => pretrain({
-      ...run, config, corpus, validation, seed: recipe.seed, settings: { ...settings, steps: recipe.steps },
-      drawing: sampling && { kind: 'importance', assignments: openAssignments(sampling.assignments, corpus).labels, target: sampling.target },
-    }))
+    const config = configOf(model, tokenizer), drawing = drawingOf(input, config, corpus, validation)
+    const parameters = drawing.kind === 'experts' ? projectedCount(config, drawing.projected) : countModel(config).parameters
+    const { result, run } = await this.#train(context, config, parameters, options => pretrain({ ...options, config, corpus, validation, seed, settings, drawing, snapshots }))
+    const models = [...result.snapshots.map(({ step, model: folder, costs }) => ({ steps: step, folder: relative(context.folder, folder), costs })), { steps: result.steps, folder: 'model', costs: result.costs }]
+    // A projected network is no model to be served; its experts are, and get theirs when they are made.
+    if (!projected) for (const { folder } of models) addTokenizer(join(vocabulary, 'tokenizer.json'), join(context.folder, folder))
+    return { ...run, models }
   }
 
-  finetune: Steps['finetune'] = async (context, { recipe, model: pretrained, corpus: from, tokenizer: vocabulary }) => {
+  finetune: Steps['finetune'] = async (context, { start, corpus: from, tokenizer: vocabulary, settings, validationShare, seed, replay, lora, distill }) => {
+    if (distill) throw new NichelmError('CONFIG', 'slm-d cannot be trained yet', { place: { field: 'methods' }, fix: 'Leave it out.' })
     using tokenizer = Tokenizer.load(vocabulary)
     using corpus = openCorpus(from, { tokenizer: tokenizer.hash })
-    const model = join(pretrained, 'model'), { validationShare, ...settings } = recipe.finetune, { endOfText } = tokenizer
-    return await this.#train(context, openHuggingFace(model).config, vocabulary, run => finetune({
-      ...run, model, corpus, validationShare, seed: recipe.seed, ...(endOfText === undefined ? {} : { endOfText }),
-      // All that is kept of a fine-tuning is its best; it is short enough to be saved when it is evaluated.
-      settings: { ...settings, checkpointEvery: settings.evaluateEvery, keep: 1 },
+    using generic = replay && openCorpus(replay.corpus, { tokenizer: tokenizer.hash })
+    const { endOfText } = tokenizer, model = 'model' in start ? start.model : configOf(start.random, tokenizer)
+    const config = typeof model === 'string' ? openHuggingFace(model).config : model
+    const { result, run } = await this.#train(context, config, countModel(config).parameters, options => finetune({
+      ...options, model, corpus, validationShare, seed, settings, ...(endOfText === undefined ? {} : { endOfText }), ...(lora ? { lora } : {}),
+      ...(generic && replay ? { replay: { corpus: generic, share: replay.share } } : {}),
     }))
+    addTokenizer(join(vocabulary, 'tokenizer.json'), result.model)
+    return run
   }
 
-  async #train(context: StageContext, config: ModelConfig, tokenizer: string, run: (options: Pick<Parameters<typeof pretrain>[0], 'folder' | 'device' | 'precision' | 'identity' | 'signal' | 'onProgress'>) => Promise<TrainResult>): Promise<RunResult> {
-    using display = await this.#display(context.name)
-    const { steps, kept, loss, costs, model } = await run({
-      folder: context.folder, device: this.device, precision: this.options.precision, identity: context.hash, signal: context.signal, onProgress: progress => display.show(progress),
-    })
-    addTokenizer(join(tokenizer, 'tokenizer.json'), model)
-    return { steps, kept, loss, parameters: countModel(config).parameters, ...costs }
+  async #train(context: StageContext, config: ModelConfig, parameters: number, work: (options: RunOptions) => Promise<TrainResult>): Promise<{ result: TrainResult; run: RunResult }> {
+    using display = await this.#display(context)
+    const { folder, hash: identity, signal, lane } = context
+    const result = await work({ folder, device: this.#device(lane), precision: this.options.precision, identity, signal, onProgress: progress => display.show(progress) })
+    const { steps, kept, loss, validation, costs } = result
+    return { result, run: { steps, kept, loss, validation: validation?.nll ?? null, parameters, servedFlopsPerToken: countModel(config).inferenceFlopsPerToken, costs } }
   }
 
-  evaluate: Steps['evaluate'] = async ({ signal }, { model, corpus: from }) => {
+  instantiate: Steps['instantiate'] = async ({ folder, lane }, { projected, expert, tokenizer }) => {
+    const into = join(folder, 'model')
+    await instantiate(projected, expert, into, this.#device(lane))
+    addTokenizer(join(tokenizer, 'tokenizer.json'), into)
+    return { expert, parameters: countModel(openHuggingFace(into).config).parameters }
+  }
+
+  choose: Steps['choose'] = async ({ lane, signal }, { experts, corpus: from, windows: sample, validationShare, seed }) => {
     using corpus = openCorpus(from)
-    const { nll, perplexity, bitsPerByte, targets } = await evaluateCorpus(corpus, { device: this.device, precision: this.options.precision, model: join(model, 'model'), signal })
-    return { nll, perplexity, bitsPerByte: Number.isFinite(bitsPerByte) ? bitsPerByte : null, targets }
+    // The validation part must not say which expert is taken.
+    const { training: windows } = splitCorpus(corpus, validationShare, seed)
+    const { expert, losses: nll, costs } = await chooseBestPretrained({
+      device: this.#device(lane), precision: this.options.precision, corpus, windows, sample, seed, signal,
+      ...('projected' in experts ? { experts: { projected: experts.projected }, among: experts.experts } : { experts: { mixture: new Map(experts.folders.map(one => [one.expert, one.folder])) } }),
+    })
+    return { expert, nll, costs: { ...costs } }
   }
 
-  report: Steps['report'] = ({ folder }, { recipe, entries }) => makeReport(folder, recipe, entries, this.device.describe())
+  evaluate: Steps['evaluate'] = async ({ signal, lane }, { model, corpus: from }) => {
+    using corpus = openCorpus(from)
+    return qualityOf(await evaluateCorpus(corpus, { device: this.#device(lane), precision: this.options.precision, model, signal }))
+  }
+
+  evaluateExperts: Steps['evaluateExperts'] = async ({ signal, lane }, { experts, corpus: from, assignments }) => {
+    using corpus = openCorpus(from)
+    const { labels, clusters } = openAssignments(assignments, corpus), options = { device: this.#device(lane), precision: this.options.precision, signal }
+    if ('projected' in experts) return qualityOf(await evaluateProjected({ ...options, model: openProjected(experts.projected), corpus, experts: labels }))
+    const { first: begins, windows } = windowsByCluster(labels, clusters)
+    let sum = 0, targets = 0
+    for (const { expert, folder } of experts.folders) {
+      const own = windows.subarray(begins[expert], begins[expert + 1])
+      if (!own.length) continue
+      const found = await evaluateCorpus(corpus, { ...options, model: folder, windows: own })
+      sum += found.nll * found.targets
+      targets += found.targets
+    }
+    const nll = sum / targets, { tokens, textBytes } = corpus.manifest.counts
+    return qualityOf({ nll, perplexity: Math.exp(nll), bitsPerByte: nll / Math.LN2 * tokens / textBytes, targets })
+  }
+
+  report: Steps['report'] = ({ folder }, input) => makeReport(folder, input, this.device.describe())
+}
+
+const configOf = ({ preset, ...changes }: ModelChoice, tokenizer: Tokenizer): ModelConfig => modelConfig(preset, tokenizer.vocabularySize, changes)
+
+const qualityOf = ({ nll, perplexity, bitsPerByte, targets }: { nll: number; perplexity: number; bitsPerByte: number; targets: number }): EvaluateResult =>
+  ({ nll, perplexity, bitsPerByte: Number.isFinite(bitsPerByte) ? bitsPerByte : null, targets })
+
+function projectedCount(config: ModelConfig, projected: Parameters<typeof projectedSpecs>[1]): number {
+  const { shared, bases } = projectedSpecs(config, projected)
+  return countParameters([...shared, ...bases])
+}
+
+function drawingOf({ sampling, projected, settings: { batch, accumulate } }: PretrainInput, config: ModelConfig, corpus: Corpus, validation: Corpus): Drawing {
+  switch (sampling.kind) {
+    case 'uniform': return { kind: 'uniform' }
+    case 'importance': return { kind: 'importance', assignments: openAssignments(sampling.assignments, corpus).labels, target: sampling.target }
+    case 'cluster': return { kind: 'cluster', assignments: openAssignments(sampling.assignments, corpus).labels, cluster: sampling.cluster }
+    case 'experts': {
+      const { groups, rate: _, ...changes } = projected!
+      return {
+        kind: 'experts', assignments: openAssignments(sampling.assignments, corpus).labels, validation: openAssignments(sampling.validation, validation).labels,
+        projected: projectedConfig(config, changes), groups: groups ?? groupsFor(batch / accumulate),
+      }
+    }
+  }
+}
+
+/** Eight, or the most below that divides the rows. */
+function groupsFor(rows: number): number {
+  let groups = Math.min(GROUPS, rows)
+  while (rows % groups) groups--
+  return groups
 }
 
 async function* first<Item>(items: AsyncIterable<Item>, count: number): AsyncGenerator<Item> {

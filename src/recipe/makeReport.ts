@@ -4,41 +4,47 @@ import { resultsTable } from '../report/table.js'
 import { writeReport } from '../report/report.js'
 import type { LossPoint, Quality, ReportResult as ReportRow, ReportRun, SamplingFacts, Setting } from '../report/reportData.js'
 import { deviceName, MetricsFile } from '../train/index.js'
-import type { Recipe } from './resolve.js'
-import type { EvaluateResult, ReportEntry, RecipeReport } from './steps.js'
+import type { FoundCell } from './findCells.js'
+import { sumParts } from './outcome.js'
+import type { EvaluateResult, RecipeReport, ReportInput, StoredCosts } from './steps.js'
 
 /** Writes report.html, report.json and table.csv from what the stages found; gives the table for the terminal. */
-export async function makeReport(folder: string, recipe: Recipe, entries: readonly ReportEntry[], device: DeviceFacts): Promise<RecipeReport> {
-  const results = entries.map(rowOf)
+export async function makeReport(folder: string, { recipe, found }: ReportInput, device: DeviceFacts): Promise<RecipeReport> {
+  const results = found.map(rowOf)
   const { file: _, output: __, generic, domains, ...settings } = recipe
   await writeReport(folder, {
     title: recipe.report.title ?? recipe.name,
-    description: `${recipe.methods.join(' and ')} on ${recipe.domains.map(domain => domain.name).join(', ')}: perplexity on held-out text before and after fine-tuning, and what it cost.`,
+    description: `${recipe.methods.join(', ')} on ${recipe.domains.map(domain => domain.name).join(', ')}: perplexity on held-out text before and after fine-tuning, and what it cost.`,
     date: new Date().toISOString(),
     machine: { device: deviceName(device), node: process.versions.node, system: `${process.platform} ${process.arch}` },
     settings: settings as unknown as Record<string, Setting>,
-    results, runs: runsOf(entries), sampling: entries.flatMap(samplingOf),
-    notes: entries.flatMap(({ domain, sampling }) => sampling?.weights.warnings.map(warning => `${domain}: ${warning}.`) ?? []),
+    results, runs: runsOf(found), sampling: found.flatMap(samplingOf),
+    notes: found.flatMap(({ cell, outcome }) => outcome.sampling?.weights.warnings.map(warning => `${cell.domain}: ${warning}.`) ?? []),
   })
-  return { table: resultsTable(results), results: entries.map(({ method, domain, before, after }) => ({ method, domain, before, after })) }
+  return {
+    table: resultsTable(results),
+    results: found.map(({ cell: { method, domain }, outcome: { before, after, expert } }) => ({ method, domain, before, after, ...(expert === null ? {} : { expert }) })),
+  }
 }
 
 const quality = ({ nll, perplexity, bitsPerByte }: EvaluateResult): Quality => ({ loss: nll, perplexity, bitsPerByte: bitsPerByte ?? NaN })
 
-function rowOf({ method, domain, before, after, generic, pretraining, finetuning }: ReportEntry): ReportRow {
-  const cost = ({ tokens, deviceHours, flops }: ReportEntry['finetuning']['result']) => ({ tokens, deviceHours, flops })
+function rowOf({ cell: { method, domain }, outcome: { before, after, generic, cost, parameters } }: FoundCell): ReportRow {
+  const told = ({ tokens, deviceHours, flops }: StoredCosts) => ({ tokens, deviceHours, flops })
+  // The pretraining of slm-is is for one domain, and is shown as pretraining all the same.
+  const { pretraining, ...specialization } = cost.specialization
   return {
-    method, domain, before: quality(before), after: quality(after), ...(generic ? { generic: quality(generic) } : {}),
-    parameters: finetuning.result.parameters,
-    pretraining: { ...cost(pretraining.result), shared: pretraining.shared },
-    specialization: cost(finetuning.result),
+    method, domain, ...(before ? { before: quality(before) } : {}), after: quality(after), ...(generic ? { generic: quality(generic) } : {}),
+    parameters: parameters.served,
+    ...(method === 'slm-nopt' ? {} : { pretraining: { ...told(pretraining ?? sumParts(cost.generic)), shared: pretraining === undefined } }),
+    specialization: told(sumParts(specialization)),
   }
 }
 
-function runsOf(entries: readonly ReportEntry[]): ReportRun[] {
+function runsOf(found: readonly FoundCell[]): ReportRun[] {
   const runs = new Map<string, ReportRun>()
-  for (const { method, domain, pretraining, finetuning } of entries) {
-    runs.set(pretraining.name, { name: pretraining.name, method, ...(pretraining.shared ? {} : { domain }), stage: 'pretraining', points: pointsOf(pretraining.folder) })
+  for (const { cell: { method, domain }, outcome: { pretraining, finetuning } } of found) {
+    if (pretraining) runs.set(pretraining.name, { name: pretraining.name, method, ...(pretraining.shared ? {} : { domain }), stage: 'pretraining', points: pointsOf(pretraining.folder) })
     runs.set(finetuning.name, { name: finetuning.name, method, domain, stage: 'fine-tuning', points: pointsOf(finetuning.folder) })
   }
   return [...runs.values()]
@@ -47,7 +53,7 @@ function runsOf(entries: readonly ReportEntry[]): ReportRun[] {
 const pointsOf = (folder: string): LossPoint[] => new MetricsFile(join(folder, 'metrics.jsonl')).read()
   .map(metric => ({ step: metric.step, tokens: metric.tokens, loss: metric.kind === 'train' ? metric.loss : metric.nll, kind: metric.kind }))
 
-function samplingOf({ domain, sampling }: ReportEntry): SamplingFacts[] {
+function samplingOf({ cell: { domain }, outcome: { sampling } }: FoundCell): SamplingFacts[] {
   if (!sampling) return []
   const { generic, domain: own, weights } = sampling, shares = ({ counts, windows }: typeof generic) => counts.map(count => count / windows)
   return [{

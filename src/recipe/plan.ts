@@ -1,14 +1,17 @@
 import { join } from 'node:path'
 import { NichelmError } from '../base/errors.js'
-import { countModel, modelConfig, planSession, type ModelConfig } from '../model/index.js'
+import { countMethod, countModel, modelConfig, planMethod, planSession, type ModelConfig, type ProjectionSizes } from '../model/index.js'
 import { Tokenizer } from '../text/index.js'
-import { duration } from '../train/index.js'
+import { duration, measureStep } from '../train/index.js'
+import { stagesOf } from './findCells.js'
 import { Fingerprints } from './fingerprint.js'
 import type { LocalSteps } from './localSteps.js'
-import { measureStep } from '../train/index.js'
-import { buildPipeline } from './pipeline.js'
-import type { Recipe } from './resolve.js'
-import type { StageCost } from './stage.js'
+import { recipeCells, type Recipe } from './resolve.js'
+import { recipeStages } from './run.js'
+import type { Setup } from './setup.js'
+import type { Stage, StageCost } from './stage.js'
+import type { Work } from './stages.js'
+import type { ModelChoice } from './steps.js'
 
 export interface PlannedStage extends StageCost { name: string; cached: boolean; seconds?: number }
 export interface Plan {
@@ -31,57 +34,105 @@ const LONGEST_MEASUREMENT = 5
 /**
  * What running a recipe would do: stages in order, done or to do, with what training costs. Nothing is made.
  *
- * Time is that of training: from one measured step, or for models too large for that from FLOPs and 40% of the measured peak.
+ * Time is that of training: from one measured step of each model, or for models too large for that from FLOPs and 40% of the measured peak.
  */
 export async function planRecipe(recipe: Recipe, steps: LocalSteps): Promise<Plan> {
-  const config = configOf(recipe), pace = await paceOf(recipe, config, steps)
-  const costs = { pretrain: costOf(recipe, config, 'pretrain'), finetune: costOf(recipe, config, 'finetune') }
-  const { stages } = await buildPipeline(recipe, steps, new Fingerprints(join(recipe.output, 'files.json')), kind => costs[kind])
-  const planned = stages.map((stage): PlannedStage => ({
-    name: stage.name, cached: stage.complete, ...stage.cost, ...(stage.cost.flops === undefined ? {} : { seconds: stage.cost.flops / pace.flopsPerSecond }),
-  }))
-  const todo = planned.filter(stage => !stage.cached), sum = (values: (number | undefined)[]) => values.reduce<number>((total, value) => total + (value ?? 0), 0)
-  const available = steps.device.describe().availableMemory, memoryBytes = Math.max(costs.pretrain.memoryBytes!, costs.finetune.memoryBytes!)
-  if (available >= 0 && memoryBytes > available) {
-    throw new NichelmError('RESOURCE', `training needs ${mebibytes(memoryBytes)}, but ${mebibytes(available)} are free`, { fix: 'Raise pretrain.accumulate or finetune.accumulate, or lower batch, corpus.context or the model\'s sizes.' })
+  const estimate = new Estimate(recipe, steps)
+  const stages = await stagesOf(await recipeStages(recipe, steps, new Fingerprints(join(recipe.output, 'files.json')), estimate.costOf), recipeCells(recipe))
+  return estimate.plan([...stages, { name: 'report', complete: false, cost: {} }])
+}
+
+/** What training costs before it is done. */
+export class Estimate {
+  readonly #configs = new Map<ModelChoice, ModelConfig>()
+  readonly #paces = new Map<string, number>()
+  readonly #bases = new Set<string>()
+  #vocabulary: number | undefined
+  constructor(readonly setup: Setup, readonly steps: LocalSteps) {}
+
+  config(choice: ModelChoice): ModelConfig {
+    const known = this.#configs.get(choice)
+    if (known) return known
+    const { preset, ...changes } = choice
+    const config = modelConfig(preset, this.#vocabulary ??= vocabularyOf(this.setup), changes)
+    this.#configs.set(choice, config)
+    return config
   }
-  return {
-    parameters: countModel(config).parameters, memoryBytes, flops: sum(todo.map(stage => stage.flops)), seconds: sum(todo.map(stage => stage.seconds)), basis: pace.basis, stages: planned,
+
+  readonly costOf = (work: Work): StageCost => {
+    const { setup } = this, { precision } = setup.device, rows = work.batch / work.accumulate, length = setup.context
+    const config = this.config(work.model), tokens = work.steps * work.batch * length, sizes = this.#sizes(work, config, rows)
+    const flopsPerToken = sizes === undefined ? undefined : (work.projected ? countMethod(sizes).pretrainingFlopsPerToken! : countMethod(sizes).finetuningFlopsPerToken)
+    const training = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, clip: 1 }
+    const { memory, flops } = planSession({ config, precision, rows, length, training })
+    const planned = sizes && planMethod({ ...sizes, precision, rows })
+    return {
+      parameters: countModel(config).parameters, tokens, flops: flopsPerToken === undefined ? work.steps * work.accumulate * flops : flopsPerToken * tokens,
+      memoryBytes: planned ? (work.projected ? planned.pretraining! : planned.finetuning) : memory.total, model: config,
+    }
+  }
+
+  #sizes({ projected, lora, teacher }: Work, model: ModelConfig, rows: number): Parameters<typeof countMethod>[0] | undefined {
+    const length = this.setup.context
+    if (projected) {
+      const { experts, layers, multiplier = experts, expertSize = experts, groups = 8 } = projected
+      const projection: ProjectionSizes = { layers: layers?.length ?? model.layers, experts, multiplier, expertSize, rowsPerGroup: Math.max(1, rows / groups) }
+      return { method: 'slm-pn', model, projection, experts, length }
+    }
+    if (lora) return { method: 'llm-lora', model, lora, length }
+    return teacher ? { method: 'slm-d', model, teacher: this.config(teacher), length } : undefined
+  }
+
+  async plan(stages: readonly (Pick<Stage, 'name' | 'complete' | 'cost'>)[]): Promise<Plan> {
+    const planned: PlannedStage[] = []
+    for (const { name, complete, cost: { model, ...cost } } of stages) {
+      planned.push({ name, cached: complete, ...cost, ...(cost.flops === undefined || !model ? {} : { seconds: cost.flops / await this.#pace(model) }) })
+    }
+    const todo = planned.filter(stage => !stage.cached), sum = (values: (number | undefined)[]) => values.reduce<number>((total, value) => total + (value ?? 0), 0)
+    const available = this.steps.device.describe().availableMemory, memoryBytes = Math.max(0, ...planned.map(stage => stage.memoryBytes ?? 0))
+    if (available >= 0 && memoryBytes > available) {
+      throw new NichelmError('RESOURCE', `training needs ${mebibytes(memoryBytes)}, but ${mebibytes(available)} are free`, { fix: 'Raise pretrain.accumulate or finetune.accumulate, or lower batch, corpus.context or the model\'s sizes.' })
+    }
+    return {
+      parameters: countModel(this.config(this.setup.model)).parameters, memoryBytes, flops: sum(todo.map(stage => stage.flops)), seconds: sum(todo.map(stage => stage.seconds)),
+      basis: [...this.#bases].join(', ') || 'nothing that trains', stages: planned,
+    }
+  }
+
+  /** FLOP/s that training a model reaches. */
+  async #pace(config: ModelConfig): Promise<number> {
+    const key = JSON.stringify(config), known = this.#paces.get(key)
+    if (known !== undefined) return known
+    const { setup: { device: { precision }, pretrain: { batch, accumulate }, context }, steps: { device } } = this, rows = batch / accumulate
+    const peak = await device.peak(precision), guess = countModel(config, context).trainingFlopsPerToken * rows * context / (USUAL_SHARE * peak)
+    let pace = USUAL_SHARE * peak
+    if (guess > LONGEST_MEASUREMENT) this.#bases.add(`${USUAL_SHARE * 100}% of the measured peak of ${(peak / 1e9).toFixed(0)} GFLOP/s`)
+    else {
+      const { secondsPerStep, flopsPerStep } = await measureStep({ device, config, precision, rows, length: context, steps: 2 })
+      this.#bases.add(`a measured step of ${(secondsPerStep * 1000).toFixed(0)} ms`)
+      pace = flopsPerStep / secondsPerStep
+    }
+    this.#paces.set(key, pace)
+    return pace
   }
 }
 
-function configOf({ model: { preset, ...changes }, tokenizer: from }: Recipe): ModelConfig {
-  if (!('file' in from)) return modelConfig(preset, from.vocabulary, changes)
+function vocabularyOf({ tokenizer: from }: Setup): number {
+  if (!('file' in from)) return from.vocabulary
   using tokenizer = Tokenizer.load(from.file)
-  return modelConfig(preset, tokenizer.vocabularySize, changes)
-}
-
-function costOf(recipe: Recipe, config: ModelConfig, kind: 'pretrain' | 'finetune'): Required<StageCost> {
-  const { batch, accumulate } = recipe[kind], steps = kind === 'pretrain' ? recipe.steps : recipe.finetune.steps
-  const training = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, clip: 1 }
-  const { memory, flops } = planSession({ config, precision: recipe.device.precision, rows: batch / accumulate, length: recipe.context, training })
-  return { parameters: countModel(config).parameters, tokens: steps * batch * recipe.context, flops: steps * accumulate * flops, memoryBytes: memory.total }
-}
-
-async function paceOf(recipe: Recipe, config: ModelConfig, steps: LocalSteps): Promise<{ flopsPerSecond: number; basis: string }> {
-  const { device } = steps, { precision } = recipe.device, rows = recipe.pretrain.batch / recipe.pretrain.accumulate
-  const peak = await device.peak(precision)
-  const guess = countModel(config, recipe.context).trainingFlopsPerToken * rows * recipe.context / (USUAL_SHARE * peak)
-  if (guess > LONGEST_MEASUREMENT) return { flopsPerSecond: USUAL_SHARE * peak, basis: `${USUAL_SHARE * 100}% of the measured peak of ${(peak / 1e9).toFixed(0)} GFLOP/s` }
-  const { secondsPerStep, flopsPerStep } = await measureStep({ device, config, precision, rows, length: recipe.context, steps: 2 })
-  return { flopsPerSecond: flopsPerStep / secondsPerStep, basis: `a measured step of ${(secondsPerStep * 1000).toFixed(0)} ms` }
+  return tokenizer.vocabularySize
 }
 
 /** A plan as lines for a terminal. */
-export function planText(recipe: Recipe, plan: Plan): string {
+export function planText({ name, output }: { name: string; output: string }, plan: Plan): string {
   const width = Math.max(...plan.stages.map(stage => stage.name.length))
   const facts = ({ tokens, flops, seconds }: PlannedStage) => tokens === undefined ? '' : `at most ${(tokens / 1e6).toFixed(2)}M tokens, ${flops!.toExponential(1)} FLOPs, ${duration(seconds!)}`
   const lines = plan.stages.map(stage => `${stage.name.padEnd(width)}  ${stage.cached ? 'cached' : `to do   ${facts(stage)}`}`.trimEnd())
   const todo = plan.stages.filter(stage => !stage.cached).length
   return [
     ...lines, '',
-    `${recipe.name}: ${todo} of ${plan.stages.length} stages to do, in ${recipe.output}`,
-    `parameters  ${plan.parameters.toLocaleString('en')}`,
+    `${name}: ${todo} of ${plan.stages.length} stages to do, in ${output}`,
+    `parameters  ${plan.parameters.toLocaleString('en')} of the small model`,
     `memory      ${mebibytes(plan.memoryBytes)} for training`,
     `FLOPs       ${plan.flops.toExponential(2)} of training at most`,
     `time        ${duration(plan.seconds)} of training at most, by ${plan.basis}; text, clusters and evaluation come on top`,

@@ -4,15 +4,17 @@ import { isNode, LineCounter, parseDocument, type Document } from 'yaml'
 import type { z } from 'zod'
 import { NichelmError, type Place } from '../base/errors.js'
 import { readText } from '../base/files.js'
-import { keysAt, placesOf, RecipeSchema, type RecipeFile } from './schema.js'
+import { RecipeSchema, type RecipeFile } from './schema.js'
+import { keysAt, placesOf } from './schemaFacts.js'
 
 /** Settings whose values are paths: given on the command line they start at the current folder, not at the recipe. */
-const PATHS = new Set(['output', 'data.root', 'tokenizer.file'])
+const PATHS = new Set(['output', 'data.root', 'tokenizer.file', 'distill.teacher'])
 
 /** Tells where in the recipe a setting stands. */
 export type Locate = (path: readonly PropertyKey[]) => Place
 
-export interface ReadRecipe { settings: RecipeFile; place: Locate }
+export interface ReadSettings<Settings> { settings: Settings; place: Locate }
+export type ReadRecipe = ReadSettings<RecipeFile>
 
 /**
  * Reads a recipe and checks each setting by itself.
@@ -25,7 +27,10 @@ export function readRecipe(file: string, overrides: readonly string[] = []): Rea
 }
 
 /** As readRecipe, from text; `file` is named in errors. */
-export function parseRecipe(text: string, file: string, overrides: readonly string[] = []): ReadRecipe {
+export const parseRecipe = (text: string, file: string, overrides: readonly string[] = []): ReadRecipe => parseSettings(RecipeSchema, text, file, overrides)
+
+/** As parseRecipe, for any schema. */
+export function parseSettings<Schema extends z.ZodType>(schema: Schema, text: string, file: string, overrides: readonly string[] = []): ReadSettings<z.output<Schema>> {
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true })
   const broken = document.errors[0]
@@ -44,8 +49,8 @@ export function parseRecipe(text: string, file: string, overrides: readonly stri
   }
   let raw: unknown
   try { raw = document.toJS() ?? {} } catch (error) { throw new NichelmError('CONFIG', `is not valid YAML: ${lower((error as Error).message)}`, { place: { file }, cause: error }) }
-  const result = RecipeSchema.safeParse(raw, { reportInput: true })
-  if (!result.success) throw configError(result.error.issues, raw, place)
+  const result = schema.safeParse(raw, { reportInput: true })
+  if (!result.success) throw configError(schema, result.error.issues, raw, place)
   return { settings: result.data, place }
 }
 
@@ -62,7 +67,8 @@ function apply(document: Document, override: string): string {
   try { plain = value.toJS() } catch (error) { throw new NichelmError('USAGE', `--set ${key}: ${lower((error as Error).message)}`, { cause: error }) }
   if (document.contents === null) document.contents = document.createNode({})
   // `model: nano` is short for `model: {preset: nano}`: a key below it needs the long form.
-  if (path.length > 1 && typeof document.get(path[0]) === 'string' && path[0] === 'model') document.set('model', document.createNode({ preset: document.get('model') }))
+  const [top] = path
+  if (path.length > 1 && typeof document.get(top) === 'string' && (top === 'model' || top === 'llm')) document.set(top, document.createNode({ preset: document.get(top) }))
   try {
     document.setIn(path, document.createNode(PATHS.has(key) && typeof plain === 'string' ? resolve(plain) : plain))
   } catch {
@@ -83,26 +89,26 @@ function lineOf(document: Document, path: readonly PropertyKey[], lines: LineCou
   return isNode(node) && node.range ? lines.linePos(node.range[0]).line : undefined
 }
 
-function configError(issues: z.core.$ZodIssue[], raw: unknown, place: Locate): NichelmError {
+function configError(schema: z.ZodType, issues: z.core.$ZodIssue[], raw: unknown, place: Locate): NichelmError {
   const problems = issues.flatMap(issue => issue.code === 'unrecognized_keys'
-    ? issue.keys.map(key => ({ path: [...issue.path, key], ...unknownKey(issue.path, key) }))
+    ? issue.keys.map(key => ({ path: [...issue.path, key], ...unknownKey(schema, issue.path, key) }))
     : [{ path: issue.path, ...wrongValue(issue, valueAt(raw, issue.path)) }])
     .map(problem => ({ ...problem, place: place(problem.path) }))
     // A key that is missing is often one that is misspelt: that is told first.
     .sort((a, b) => Number(a.missing ?? false) - Number(b.missing ?? false) || (a.place.line ?? Infinity) - (b.place.line ?? Infinity))
   const [first, ...others] = problems
-  const more = others.map(({ place: at, what }) => `${at.line === undefined ? '' : `line ${at.line}, `}${at.field ?? 'the recipe'} ${what}`)
+  const more = others.map(({ place: at, what }) => `${at.line === undefined ? '' : `line ${at.line}, `}${at.field ?? 'the file'} ${what}`)
   const fix = [first!.fix, more.length > 0 ? `Also: ${more.join('; ')}.` : undefined].filter(Boolean).join(' ')
   return new NichelmError('CONFIG', first!.what, { place: first!.place, ...(fix ? { fix } : {}) })
 }
 
 interface Problem { what: string; fix?: string; missing?: boolean }
 
-function unknownKey(path: readonly PropertyKey[], key: string): Problem {
-  const known = keysAt(path) ?? []
+function unknownKey(schema: z.ZodType, path: readonly PropertyKey[], key: string): Problem {
+  const known = keysAt(schema, path) ?? []
   const near = known.length > 0 ? closest(key, known) : undefined
   const apart = near ? distance(key.toLowerCase(), near.toLowerCase()) : Infinity
-  const elsewhere = placesOf(key)
+  const elsewhere = placesOf(schema, key)
   if (near && apart <= (elsewhere.length > 0 ? 1 : Math.max(2, key.length * 0.4))) return { what: 'is an unknown key', fix: `Did you mean ${near}?` }
   if (elsewhere.length > 0) return { what: 'is an unknown key', fix: `${key} belongs ${elsewhere.map(place => place === '' ? 'at the top' : `under ${place}`).join(' or ')}.` }
   return { what: 'is an unknown key', fix: `Known here: ${known.join(', ')}; the nearest is ${near ?? 'none'}.` }

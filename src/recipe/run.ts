@@ -1,13 +1,16 @@
 import { join } from 'node:path'
 import { writeJson } from '../base/files.js'
 import { duration } from '../train/index.js'
+import { planRuns } from './cell.js'
+import { findCells, type FoundCell } from './findCells.js'
 import { Fingerprints } from './fingerprint.js'
 import { Lock } from './lock.js'
-import { buildPipeline } from './pipeline.js'
 import { readRecipe } from './read.js'
-import { resolveRecipe, type Recipe } from './resolve.js'
-import { runStages, type Stage, type StageOutcome } from './stage.js'
-import type { RecipeReport, Steps } from './steps.js'
+import { recipeCells, resolveRecipe, type Recipe } from './resolve.js'
+import { Scheduler, type StageOutcome } from './scheduler.js'
+import { Stage } from './stage.js'
+import { fingerprintsOf, Stages, type Naming, type StagesOptions } from './stages.js'
+import type { RecipeReport, ReportInput, Steps } from './steps.js'
 
 export interface RecipeOptions {
   /** `KEY=VALUE` settings that replace those of the recipe. */
@@ -23,26 +26,42 @@ export async function loadRecipe(file: string, { overrides = [], output }: Recip
   return resolveRecipe(readRecipe(file, output === undefined ? overrides : [...overrides, `output=${JSON.stringify(output)}`]), file)
 }
 
-/** The stages of a recipe in order, without running any. */
-export async function stagesOf(recipe: Recipe, steps: Steps): Promise<Stage[]> {
-  return (await buildPipeline(recipe, steps, new Fingerprints(join(recipe.output, 'files.json')))).stages
+/** The maker of a recipe's stages. */
+export async function recipeStages(recipe: Recipe, steps: Steps, fingerprints: Fingerprints, costOf?: StagesOptions['costOf']): Promise<Stages> {
+  const { clusters, projected, mixture, seed, methods } = recipe
+  // There is one of everything, but as many clusterings as there are numbers of clusters and experts.
+  const naming: Naming = { dataTokens: 'one', budget: 'one', experts: 'one', seed, clusters: methods.includes('slm-is') ? clusters.count : methods.includes('slm-pn') ? projected.experts : mixture.count }
+  return new Stages({ setup: recipe, steps, fingerprints: await fingerprintsOf(recipe, fingerprints), runs: planRuns(recipe, recipeCells(recipe)), naming, ...(costOf ? { costOf } : {}) })
+}
+
+/** The last stage of a recipe: it reads what all the others found. */
+export function reportStage(recipe: Recipe, steps: Pick<Steps, 'report'>, needs: readonly string[], input: () => ReportInput): Stage<RecipeReport> {
+  const { name, report: settings, output } = recipe
+  return new Stage<RecipeReport>(output, {
+    name: 'report', version: 2, settings: { name, ...settings }, inputs: [...needs], planned: { table: '', results: [] },
+    run: context => steps.report(context, input()),
+  })
 }
 
 /**
  * Runs what is missing of a recipe and returns its report's figures.
  * Throws USAGE if another process works in the output folder, INTERRUPTED after a signal, and what stages throw.
  */
-export async function runRecipe(recipe: Recipe, steps: Steps, options: { signal: AbortSignal; log(line: string): void }): Promise<RecipeRun> {
-  const { log, signal } = options
+export async function runRecipe(recipe: Recipe, steps: Steps, options: { signal: AbortSignal; log(line: string): void; jobs?: number }): Promise<RecipeRun> {
+  const { log, signal, jobs } = options
   using _lock = new Lock(recipe.output)
   const fingerprints = new Fingerprints(join(recipe.output, 'files.json'))
-  const { stages, report } = await buildPipeline(recipe, steps, fingerprints)
+  const stages = await recipeStages(recipe, steps, fingerprints)
   fingerprints.save()
   writeJson(join(recipe.output, 'recipe.json'), recipe)
-  const width = Math.max(...stages.map(stage => stage.name.length))
-  const outcomes = await runStages(stages, {
-    signal, log,
-    onEnd: ({ name, cached, seconds }) => log(`${name.padEnd(width)}  ${cached ? 'cached' : duration(seconds)}`),
+  const scheduler = new Scheduler({
+    signal, log, ...(jobs ? { jobs } : {}),
+    onEnd: ({ name, cached, seconds }) => log(`${name.padEnd(NAME_WIDTH)}  ${cached ? 'cached' : duration(seconds)}`),
   })
-  return { recipe, outcomes, report: report.result }
+  const { found } = await findCells(scheduler, stages, recipeCells(recipe))
+  const report = reportStage(recipe, steps, stages.made().filter(stage => stage.complete).map(stage => stage.hash).sort(), () => ({ recipe, found }))
+  return { recipe, report: await scheduler.at(Infinity).get(report), outcomes: scheduler.outcomes }
 }
+
+const NAME_WIDTH = 36
+export type { FoundCell }

@@ -1,12 +1,20 @@
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs'
-import { join, relative, sep } from 'node:path'
-import { fileError, NichelmError } from '../base/errors.js'
-import { readJson, sha256, writeJson } from '../base/files.js'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { NichelmError } from '../base/errors.js'
+import { readJson, sha256 } from '../base/files.js'
+import type { ModelConfig } from '../model/index.js'
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json | undefined }
 
 /** What a stage costs, as far as it is known before it runs. */
-export interface StageCost { parameters?: number; tokens?: number; flops?: number; memoryBytes?: number }
+export interface StageCost {
+  parameters?: number
+  tokens?: number
+  flops?: number
+  memoryBytes?: number
+  /** What is trained. */
+  model?: ModelConfig
+}
 
 export interface StageContext {
   /** The stage's own folder; what it writes there is kept. */
@@ -14,6 +22,8 @@ export interface StageContext {
   /** Name and hash of the stage: with the hash, all that its outcome depends on. */
   name: string
   hash: string
+  /** Which of the stages that run at the same time this is, from 0. */
+  lane: number
   signal: AbortSignal
   /** One line for the user. */
   log(line: string): void
@@ -31,6 +41,10 @@ export interface StageDefinition<Result extends Json = Json> {
   /** True if `run` continues what an interrupted run left in the folder. */
   resumes?: boolean
   cost?: StageCost
+  /** Reads text rather than trains: such stages come first, so that what is wrong with a text shows itself early. */
+  early?: boolean
+  /** Stands for the result while it is planned what to do. */
+  planned?: Result
   run(context: StageContext): Promise<Result>
 }
 
@@ -46,6 +60,7 @@ export class Stage<Result extends Json = Json> {
   readonly folder: string
   readonly needs: readonly Stage[]
   readonly cost: StageCost
+  #result: Result | undefined
   constructor(readonly output: string, readonly definition: StageDefinition<Result>) {
     const { name, version, settings, inputs = [], needs = [] } = definition
     this.name = name
@@ -58,102 +73,15 @@ export class Stage<Result extends Json = Json> {
   get complete(): boolean { return existsSync(join(this.folder, 'stage.json')) }
 
   /** What `run` returned. The stage must be complete. */
-  get result(): Result {
+  get result(): Result { return this.#result ??= this.#read() }
+
+  #read(): Result {
     const file = join(this.folder, 'stage.json')
     const stored = readJson(file) as { hash?: string; result: Result }
     if (stored?.hash !== this.hash) throw new NichelmError('CORRUPT', 'does not belong to this stage', { place: { file }, fix: `Delete ${this.folder} and run again.` })
     return stored.result
   }
 }
-
-export interface StageOutcome { name: string; folder: string; cached: boolean; seconds: number }
-
-export interface RunOptions {
-  signal: AbortSignal
-  log(line: string): void
-  /** Called before a stage that is not cached. */
-  onStart?(stage: Stage): void
-  onEnd?(outcome: StageOutcome): void
-}
-
-/** Runs what is missing, in order. Throws what a stage throws, INTERRUPTED after a signal; complete stages stay. */
-export async function runStages(stages: readonly Stage[], options: RunOptions): Promise<StageOutcome[]> {
-  const outcomes: StageOutcome[] = []
-  for (const output of new Set(stages.map(stage => stage.output))) removeHalfDone(output)
-  for (const stage of stages) {
-    const cached = stage.complete
-    const started = performance.now()
-    if (!cached) {
-      if (options.signal.aborted) throw interrupted()
-      options.onStart?.(stage)
-      await runStage(stage, options)
-    }
-    pointAt(stage)
-    const outcome = { name: stage.name, folder: stage.folder, cached, seconds: cached ? 0 : (performance.now() - started) / 1000 }
-    outcomes.push(outcome)
-    options.onEnd?.(outcome)
-  }
-  return outcomes
-}
-
-async function runStage(stage: Stage, { signal, log }: RunOptions): Promise<void> {
-  const { resumes = false } = stage.definition
-  const partial = join(stage.folder, 'started.json')
-  const began = new Date().toISOString(), started = performance.now()
-  try {
-    mkdirSync(stage.folder, { recursive: true })
-  } catch (error) { throw fileError(error, stage.folder, 'write') }
-  writeJson(partial, { name: stage.name, hash: stage.hash, resumes, began })
-  try {
-    const result = await stage.definition.run({ folder: stage.folder, name: stage.name, hash: stage.hash, signal, log })
-    const { name, version, settings } = stage.definition
-    writeJson(join(stage.folder, 'stage.json'), {
-      name, hash: stage.hash, version, settings, needs: Object.fromEntries(stage.needs.map(need => [need.name, need.hash])),
-      began, seconds: (performance.now() - started) / 1000, result,
-    })
-    rmSync(partial, { force: true })
-  } catch (error) {
-    if (!resumes) rmSync(stage.folder, { recursive: true, force: true })
-    if (!(error instanceof NichelmError)) throw signal.aborted ? interrupted() : error
-    throw withRemedy(error, stage.output)
-  }
-}
-
-/** In a run, what was damaged is made again when its stage's folder is gone; a checkpoint has a remedy of its own. */
-function withRemedy(error: NichelmError, output: string): NichelmError {
-  const [name, ...inside] = relative(join(output, 'stages'), error.place.file ?? output).split(sep)
-  if (error.code !== 'CORRUPT' || !name || name === '..' || inside[0] === 'checkpoints') return error
-  return new NichelmError('CORRUPT', error.message, { fix: `Delete ${join(output, 'stages', name)} and run again: it will be made anew.`, cause: error })
-}
-
-/** Removes the folders of stages that were interrupted and cannot be continued. */
-function removeHalfDone(output: string): void {
-  const folder = join(output, 'stages')
-  if (!existsSync(folder)) return
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    if (!entry.isDirectory()) continue
-    const path = join(folder, entry.name)
-    if (existsSync(join(path, 'stage.json'))) continue
-    let resumes = false
-    try { resumes = (readJson(join(path, 'started.json')) as { resumes?: boolean }).resumes === true } catch { /* nothing tells: it is removed */ }
-    if (!resumes) rmSync(path, { recursive: true, force: true })
-  }
-}
-
-/** `OUTPUT/NAME` -> the stage's folder. */
-function pointAt(stage: Stage): void {
-  const link = join(stage.output, stage.name), temporary = `${link}.${process.pid}.tmp`
-  try {
-    rmSync(temporary, { force: true })
-    symlinkSync(relative(stage.output, stage.folder), temporary)
-    renameSync(temporary, link)
-  } catch (error) {
-    rmSync(temporary, { force: true })
-    throw fileError(error, link, 'write')
-  }
-}
-
-export const interrupted = (): NichelmError => new NichelmError('INTERRUPTED', 'interrupted; what was complete is kept', { fix: 'Run the same command again to continue.' })
 
 /** JSON with sorted keys and no undefined: equal values give equal text. */
 export function canonical(value: Json): string {

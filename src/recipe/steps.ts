@@ -1,38 +1,85 @@
-import type { TrainResult } from '../train/index.js'
+import type { TrainSettings } from '../train/index.js'
+import type { FoundCell } from './findCells.js'
+import type { Recipe } from './resolve.js'
 import type { Method } from './schema.js'
-import type { Recipe, TextFiles } from './resolve.js'
+import type { Setup, TextFiles } from './setup.js'
 import type { StageContext } from './stage.js'
 
 /*
  * Results of stages, as stage.json keeps them.
  */
+/** As `Costs`. */
+export type StoredCosts = { tokens: number; flops: number; deviceHours: number; device: string }
 export type TokenizerResult = { vocabulary: number; hash: string }
 export type CorpusResult = { documents: number; windows: number; tokens: number; textBytes: number }
-export type ClustersResult = { clusters: number; dimensions: number; sample: number; iterations: number }
-export type AssignResult = { counts: number[]; windows: number; entropy: number; topCluster: number; topFraction: number }
+export type ClustersResult = { clusters: number; dimensions: number; sample: number; iterations: number; costs: StoredCosts }
+export type AssignResult = { counts: number[]; windows: number; entropy: number; topCluster: number; topFraction: number; costs: StoredCosts }
 export type WeightsResult = {
   target: number[]; effectiveSampleSize: number; divergence: number; genericEntropy: number; specializationEntropy: number
   topFraction: number; mostRepeated: number; movedMass: number; warnings: string[]
 }
 /** Means over the targets. */
 export type EvaluateResult = { nll: number; perplexity: number; bitsPerByte: number | null; targets: number }
-export type RunResult = Pick<TrainResult, 'steps' | 'kept' | 'loss'> & { parameters: number; tokens: number; flops: number; deviceHours: number; device: string }
-/** For the terminal, and the same figures for programs. */
-export type RecipeReport = { table: string; results: { method: Method; domain: string; before: EvaluateResult; after: EvaluateResult }[] }
-
-/** One method on one domain. */
-export interface ReportEntry {
-  method: Method
-  domain: string
-  before: EvaluateResult
-  after: EvaluateResult
-  /** On generic held-out text, before fine-tuning. */
-  generic: EvaluateResult | undefined
-  /** `folder` holds metrics.jsonl; `shared`: of several domains. */
-  pretraining: { folder: string; name: string; shared: boolean; result: RunResult }
-  finetuning: { folder: string; name: string; result: RunResult }
-  sampling: { generic: AssignResult; domain: AssignResult; weights: WeightsResult } | undefined
+export type RunResult = {
+  steps: number
+  /** The step whose parameters were kept. */
+  kept: number
+  loss: number
+  /** Of what was kept, on the validation rows; nats. */
+  validation: number | null
+  parameters: number
+  /** FLOPs of a token that the resulting model is served with. */
+  servedFlopsPerToken: number
+  costs: StoredCosts
 }
+/** A model on the way: `folder` starts at the stage's. The last is the run's end. */
+export type PretrainResult = RunResult & { models: { steps: number; folder: string; costs: StoredCosts }[] }
+/** `nll` of each expert tried, nats. */
+export type ChooseResult = { expert: number; nll: { expert: number; nll: number }[]; costs: StoredCosts }
+export type InstantiateResult = { expert: number; parameters: number }
+
+export type ModelChoice = Setup['model'] | Setup['llm']
+
+/** How windows are drawn; folders are those of assignments. */
+export type SamplingInput =
+  | { kind: 'uniform' }
+  | { kind: 'importance'; assignments: string; target: number[] }
+  | { kind: 'cluster'; assignments: string; cluster: number }
+  | { kind: 'experts'; assignments: string; validation: string }
+
+export interface PretrainInput {
+  model: ModelChoice
+  /** slm-pn; `sampling` is then of kind experts. */
+  projected?: Setup['projected']
+  sampling: SamplingInput
+  settings: TrainSettings
+  /** Steps at which the model is kept as well, ascending. */
+  snapshots: number[]
+  seed: number
+  corpus: string
+  validation: string
+  tokenizer: string
+}
+
+export interface FinetuneInput {
+  /** A Hugging Face folder, or a random start. */
+  start: { model: string } | { random: ModelChoice }
+  corpus: string
+  tokenizer: string
+  settings: TrainSettings & { patience: number }
+  validationShare: number
+  seed: number
+  replay?: { corpus: string; share: number }
+  lora?: { rank: number; alpha: number; matrices: Setup['lora']['matrices'] }
+  distill?: { teacher: string; alpha: number; temperature: number; top: number | undefined }
+}
+
+/** For the terminal, and the same figures for programs. */
+export type RecipeReport = { table: string; results: { method: Method; domain: string; expert?: number; before: EvaluateResult | null; after: EvaluateResult }[] }
+export interface ReportInput { recipe: Recipe; found: readonly FoundCell[] }
+
+/** Hugging Face folders of experts, or the folder of a projected network. */
+export type ExpertsInput = { folders: { expert: number; folder: string }[] } | { projected: string; experts: number[] }
 
 /**
  * What the stages do. Folders are those of earlier stages; each step writes into `context.folder` and returns what stage.json keeps.
@@ -41,12 +88,18 @@ export interface ReportEntry {
 export interface Steps {
   tokenizer(context: StageContext, input: { file: string } | { vocabulary: number; documents: number; text: TextFiles }): Promise<TokenizerResult>
   corpus(context: StageContext, input: { text: TextFiles; tokenizer: string; context: number; minimumLength: number; tokens: number | undefined }): Promise<CorpusResult>
-  clusters(context: StageContext, input: { recipe: Recipe; corpus: string; tokenizer: string }): Promise<ClustersResult>
-  assign(context: StageContext, input: { recipe: Recipe; corpus: string; tokenizer: string; clusters: string }): Promise<AssignResult>
+  clusters(context: StageContext, input: { settings: Setup['clusters']; seed: number; corpus: string; tokenizer: string }): Promise<ClustersResult>
+  assign(context: StageContext, input: { corpus: string; tokenizer: string; clusters: string }): Promise<AssignResult>
   /** `draws`: windows that training will draw. */
   weights(context: StageContext, input: { generic: AssignResult; specialization: AssignResult; draws: number }): Promise<WeightsResult>
-  pretrain(context: StageContext, input: { recipe: Recipe; corpus: string; validation: string; tokenizer: string; sampling: { assignments: string; target: number[] } | undefined }): Promise<RunResult>
-  finetune(context: StageContext, input: { recipe: Recipe; model: string; corpus: string; tokenizer: string }): Promise<RunResult>
-  evaluate(context: StageContext, input: { recipe: Recipe; model: string; corpus: string }): Promise<EvaluateResult>
-  report(context: StageContext, input: { recipe: Recipe; entries: ReportEntry[] }): Promise<RecipeReport>
+  pretrain(context: StageContext, input: PretrainInput): Promise<PretrainResult>
+  /** Writes the ordinary model of an expert of a projected network to model/. */
+  instantiate(context: StageContext, input: { projected: string; expert: number; tokenizer: string }): Promise<InstantiateResult>
+  /** The expert with the lowest loss on the training part of the domain. */
+  choose(context: StageContext, input: { experts: ExpertsInput; corpus: string; windows: number; validationShare: number; seed: number }): Promise<ChooseResult>
+  finetune(context: StageContext, input: FinetuneInput): Promise<RunResult>
+  evaluate(context: StageContext, input: { model: string; corpus: string }): Promise<EvaluateResult>
+  /** Each window by the expert of its cluster. */
+  evaluateExperts(context: StageContext, input: { experts: ExpertsInput; corpus: string; assignments: string }): Promise<EvaluateResult>
+  report(context: StageContext, input: ReportInput): Promise<RecipeReport>
 }

@@ -5,7 +5,7 @@ import test from 'node:test'
 import { nichelm } from './commandLine.js'
 
 const COMMANDS = [
-  'run', 'tokenizer train', 'corpus build', 'corpus info', 'cluster fit', 'cluster assign', 'weights', 'train', 'finetune', 'evaluate', 'plan', 'params',
+  'run', 'experiment', 'tokenizer train', 'corpus build', 'corpus info', 'cluster fit', 'cluster assign', 'weights', 'train', 'finetune', 'instantiate', 'evaluate', 'plan', 'params',
   'bench train', 'bench matmul', 'bench attention', 'bench tokenizer', 'bench kmeans', 'doctor',
 ]
 

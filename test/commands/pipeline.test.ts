@@ -170,7 +170,7 @@ test('a damaged shard is told with what to delete, and is then made again', asyn
   assert(damaged.err.includes(`Delete ${corpus} and run again`), damaged.err)
   rmSync(corpus, { recursive: true })
   const { stages } = ok<Run>(await nichelm([...run, '--set', 'pretrain.rate=1e-3', '--json']))
-  assert.deepEqual(stages.filter(stage => !stage.cached).map(stage => stage.name), ['corpus-generic', 'pretrain-slm', 'evaluate-slm-law-before', 'evaluate-slm-generic', 'finetune-slm-law', 'evaluate-slm-law-after', 'report'])
+  assert.deepEqual(stages.filter(stage => !stage.cached).map(stage => stage.name), ['corpus-generic', 'pretrain-slm', 'evaluate-slm-generic', 'evaluate-slm-law-before', 'finetune-slm-law', 'evaluate-slm-law-after', 'report'])
 })
 
 test('bench tells speed as JSON', async () => {

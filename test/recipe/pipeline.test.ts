@@ -1,33 +1,21 @@
 import assert from 'node:assert/strict'
-import { appendFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { appendFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { NichelmError } from '../../src/base/errors.js'
+import { stagesOf } from '../../src/recipe/findCells.js'
 import { Fingerprints } from '../../src/recipe/fingerprint.js'
-import { buildPipeline } from '../../src/recipe/pipeline.js'
 import { readRecipe } from '../../src/recipe/read.js'
-import { resolveRecipe, type Recipe } from '../../src/recipe/resolve.js'
-import { runStages } from '../../src/recipe/stage.js'
-import type { RunResult, Steps } from '../../src/recipe/steps.js'
+import { recipeCells, resolveRecipe, type Recipe } from '../../src/recipe/resolve.js'
+import { recipeStages, runRecipe } from '../../src/recipe/run.js'
+import { DATA, STEPS, textFolder } from './support.js'
 
 const RECIPE = `name: small
-data:
-  root: text
-  generic: {files: generic/*.txt, heldout: heldout.txt}
-  domains:
-    law: {train: law.txt, heldout: law-heldout.txt, tokens: 1000}
-    medicine: {train: medicine, heldout: medicine-heldout.txt}
-corpus: {context: 64}
-pretrain: {steps: 200}
+${DATA}pretrain: {steps: 200}
 `
 
 function folderWith(t: TestContext, recipe = RECIPE): string {
-  const folder = mkdtempSync(join(tmpdir(), 'nichelm-pipeline-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
-  mkdirSync(join(folder, 'text', 'generic'), { recursive: true })
-  mkdirSync(join(folder, 'text', 'medicine'))
-  for (const name of ['generic/a', 'generic/b', 'heldout', 'law', 'law-heldout', 'medicine/x', 'medicine-heldout']) writeFileSync(join(folder, 'text', `${name}.txt`), `${name}\n`)
+  const folder = textFolder(t)
   writeFileSync(join(folder, 'recipe.yaml'), recipe)
   return folder
 }
@@ -37,38 +25,51 @@ const resolved = (folder: string, overrides: string[] = []): Promise<Recipe> => 
   return resolveRecipe(readRecipe(file, overrides), file)
 }
 
-/** Steps that write nothing. */
-const RUN: RunResult = { steps: 1, kept: 1, loss: 1, parameters: 1, tokens: 1, flops: 1, deviceHours: 1, device: 'none' }
-const STEPS: Steps = {
-  tokenizer: async () => ({ vocabulary: 300, hash: '' }),
-  corpus: async () => ({ documents: 1, windows: 1, tokens: 1, textBytes: 1 }),
-  clusters: async () => ({ clusters: 1, dimensions: 1, sample: 1, iterations: 1 }),
-  assign: async () => ({ counts: [1], windows: 1, entropy: 0, topCluster: 0, topFraction: 1 }),
-  weights: async () => ({ target: [1], effectiveSampleSize: 1, divergence: 0, genericEntropy: 0, specializationEntropy: 0, topFraction: 1, mostRepeated: 1, movedMass: 0, warnings: [] }),
-  pretrain: async () => RUN,
-  finetune: async () => RUN,
-  evaluate: async () => ({ nll: 1, perplexity: Math.E, bitsPerByte: 1, targets: 1 }),
-  report: async () => ({ table: '', results: [] }),
-}
-
 /** Names of the stages that a run had to make. */
-async function made(folder: string, overrides: string[] = []): Promise<string[]> {
-  const recipe = await resolved(folder, overrides)
-  const { stages } = await buildPipeline(recipe, STEPS, new Fingerprints(join(recipe.output, 'files.json')))
-  const outcomes = await runStages(stages, { signal: new AbortController().signal, log: () => {} })
+async function made(folder: string, overrides: string[] = [], steps = STEPS): Promise<string[]> {
+  const { outcomes } = await runRecipe(await resolved(folder, overrides), steps, { signal: new AbortController().signal, log: () => {} })
   return outcomes.filter(outcome => !outcome.cached).map(outcome => outcome.name)
 }
 
+/** Stages as a dry run names them. */
+async function planned(folder: string, overrides: string[] = []) {
+  const recipe = await resolved(folder, overrides)
+  return stagesOf(await recipeStages(recipe, STEPS, new Fingerprints(join(folder, 'files.json'))), recipeCells(recipe))
+}
+
 test('every stage once, each after what it needs', async t => {
-  const folder = folderWith(t), recipe = await resolved(folder)
-  const { stages } = await buildPipeline(recipe, STEPS, new Fingerprints(join(folder, 'files.json')))
-  const names = stages.map(stage => stage.name)
+  const folder = folderWith(t), stages = await planned(folder), names = stages.map(stage => stage.name)
   assert.deepEqual(names.filter(name => /^(pretrain|weights|clusters|finetune)/.test(name)), [
     'clusters', 'weights-law', 'weights-medicine', 'pretrain-slm', 'finetune-slm-law', 'pretrain-slm-is-law', 'finetune-slm-is-law',
     'finetune-slm-medicine', 'pretrain-slm-is-medicine', 'finetune-slm-is-medicine'])
   for (const [at, stage] of stages.entries()) for (const need of stage.needs) assert(stages.indexOf(need) < at, `${stage.name} before ${need.name}`)
-  assert.equal(names.at(-1), 'report')
   assert.equal(new Set(names).size, names.length)
+  assert.deepEqual((await made(folder)).toSorted(), [...names, 'report'].toSorted())
+})
+
+test('every method of the paper', async t => {
+  const folder = folderWith(t), all = ['methods=[slm, slm-is, slm-pn, slm-mix, slm-d, slm-nopt, llm, llm-lora]', 'domains=[law]', 'model=nano', 'llm=mini', 'mixture.count=3', 'projected.experts=3', 'pretrain.warmup=10']
+  const names = await made(folder, all)
+  for (const name of [
+    'pretrain-slm', 'pretrain-llm', 'pretrain-slm-is-law', 'pretrain-slm-pn', 'pretrain-slm-mix-expert0', 'pretrain-slm-mix-expert2', 'instantiate-slm-pn-expert0', 'finetune-slm-law',
+    'finetune-slm-is-law', 'finetune-slm-pn-expert0-law', 'finetune-slm-mix-expert0-law', 'finetune-slm-d-law', 'finetune-slm-nopt-law', 'finetune-llm-law', 'finetune-llm-lora-law',
+  ]) assert(names.includes(name), `${name} in ${names}`)
+  assert.equal(new Set(names).size, names.length)
+  assert.deepEqual(await made(folder, all), [])
+  assert.deepEqual((await made(folder, [...all, 'distill.alpha=0.9'])).toSorted(), ['evaluate-slm-d-law-after', 'finetune-slm-d-law', 'report'])
+})
+
+test('the expert is that of the choice, and untrained ones are told before anything is trained', async t => {
+  const folder = folderWith(t), only = ['methods=[slm-mix]', 'domains=[law]', 'mixture.count=3', 'pretrain.warmup=10'], ran: string[] = []
+  const steps = { ...STEPS, pretrain: async (context: { name: string }, input: never) => (ran.push(context.name), STEPS.pretrain(context as never, input)) }
+  await assert.rejects(made(folder, [...only, 'mixture.experts="1-2"'], steps), /law needs expert 0.*only 1-2 are trained/)
+  assert.deepEqual(ran, [])
+  assert((await made(folder, [...only, 'mixture.experts="0,2"'])).includes('finetune-slm-mix-expert0-law'))
+  // What was trained of a part is there for the whole.
+  const best = await made(folder, [...only, 'choice.by=best-pretrained'])
+  assert(best.includes('finetune-slm-mix-expert1-law') && best.includes('pretrain-slm-mix-expert1') && !best.includes('pretrain-slm-mix-expert0'), String(best))
+  const all = await made(folder, [...only, 'choice.by=best-finetuned'])
+  assert.deepEqual(all.filter(name => name.startsWith('finetune')), ['finetune-slm-mix-expert2-law'])
 })
 
 test('a changed setting redoes only what depends on it', async t => {

@@ -4,7 +4,7 @@ import test from 'node:test'
 import fc from 'fast-check'
 import { NichelmError } from '../../src/base/errors.js'
 import { parseRecipe } from '../../src/recipe/read.js'
-import { readCount } from '../../src/recipe/schema.js'
+import { readCount } from '../../src/recipe/sections.js'
 
 const RECIPE = `name: small
 data:

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
 import { NichelmError } from '../../src/base/errors.js'
 import { Fingerprints } from '../../src/recipe/fingerprint.js'
-import { canonical, runStages, Stage } from '../../src/recipe/stage.js'
+import { canonical, Stage } from '../../src/recipe/stage.js'
+import { runStages } from './support.js'
 
 function temporary(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'nichelm-stage-'))
