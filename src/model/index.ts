@@ -9,5 +9,6 @@ export { checkProjected, DEFAULT_SPREAD, PROJECTED_PRESETS, projectedConfig, typ
 export { projectedSpecs } from './projectedNetwork.js'
 export { instantiate, isProjected, openExpert, openProjected, saveModel, type StoredProjected } from './store.js'
 export { parameterSpecs, type ParameterSpec, type Precision } from './parameters.js'
-export { ModelSession, planSession, type HostRows, type MemoryUse, type NetworkOptions, type Run, type SessionOptions } from './session.js'
+export { ModelSession, planSession, type HostRows, type MemoryUse, type MostProbable, type NetworkOptions, type Run, type SessionOptions } from './session.js'
 export type { OptimizerSettings } from './network.js'
+export { checkDistillation, type DistillationOptions, type TeacherRows } from './teacher.js'

@@ -3,7 +3,7 @@ import { NichelmError } from '../base/errors.js'
 import { backward } from '../graph/autodiff.js'
 import { Layout, lower, type Lowered } from '../graph/lower.js'
 import { trace } from '../graph/op.js'
-import { cast, fill, matmul } from '../graph/ops/index.js'
+import { cast, fill, matmul, mostProbable, type MostProbableTensors, type TeacherTensors } from '../graph/ops/index.js'
 import { persistent, viewOf, type Tensor } from '../graph/tensor.js'
 import type { ModelConfig } from './config.js'
 import { initialValues } from './initialize.js'
@@ -12,6 +12,7 @@ import { plainNetwork, type Network, type OptimizerSettings } from './network.js
 import { sizeOf, type Parameters, type ParameterSpec, type Precision } from './parameters.js'
 import type { ProjectedConfig } from './projectedConfig.js'
 import { projectedNetwork } from './projectedNetwork.js'
+import { checkDistillation, teacherCopies, teacherTensors, type DistillationOptions, type TeacherRows } from './teacher.js'
 import { outputWeight, rowTensors, transformer, transformerLoss, type Rows } from './transformer.js'
 
 /** What is between the parameters and the transformer: for slm-pn a projected network of which `groups` experts are computed at once, for llm-lora adapters. */
@@ -30,6 +31,10 @@ export interface SessionOptions {
   training?: OptimizerSettings
   /** Whether `logits` will be called: room for [rows, length, vocabulary] f32 is kept. */
   logits?: boolean
+  /** The model learns from a teacher as well, whose distributions the rows of `accumulate` bring; `evaluate` stays plain. */
+  distill?: DistillationOptions
+  /** Whether `mostProbable` will be called, for how many tokens and at which temperature. */
+  mostProbable?: { k: number; temperature: number }
 }
 
 /** Rows as the host hands them over, row-major [rows, length]; see src/corpus for what they hold. */
@@ -42,7 +47,12 @@ export interface HostRows {
   starts: Int32Array
   /** For a projected network: the expert of each group of rows, groups of the same number of rows in order. */
   experts?: Int32Array
+  /** Where the session distills: a teacher's distributions for these rows, or what gives them when their turn has come. */
+  teacher?: TeacherRows | (() => Promise<TeacherRows>)
 }
+
+/** Of every token of a batch: the k most probable next tokens, descending, [rows · length, k]; the sum of the others' probabilities; what the others' shape would tell (see `mostProbable` in src/graph). */
+export interface MostProbable { ids: Int32Array; probabilities: Float32Array; rest: Float32Array; lost: Float32Array }
 
 /** Bytes of the arena, by what they hold. `experts`: weights of the step's experts and their gradients. */
 export interface MemoryUse { parameters: number; gradients: number; optimizer: number; experts: number; inputs: number; activations: number; total: number }
@@ -50,7 +60,7 @@ export interface MemoryUse { parameters: number; gradients: number; optimizer: n
 /** Runs of a session's parameters. */
 export type Run = 'values' | 'gradient' | 'm' | 'v'
 
-type ProgramName = 'round' | 'zero' | 'project' | 'micro' | 'update' | 'evaluate' | 'logits'
+type ProgramName = 'round' | 'zero' | 'project' | 'micro' | 'update' | 'evaluate' | 'logits' | 'mostProbable'
 
 interface Plan {
   network: Network
@@ -60,6 +70,8 @@ interface Plan {
   norm: Tensor
   schedule: Tensor
   logits: Tensor | undefined
+  teacher: TeacherTensors | undefined
+  mostProbable: MostProbableTensors | undefined
   layout: Layout
   programs: Record<ProgramName, Lowered | undefined>
   /** For LoRA: what makes the difference between a weight and its frozen part, by the weight's name. */
@@ -84,6 +96,13 @@ function plan(options: SessionOptions): Plan {
   const nll = persistent('nll', 'f32', [rowCount * length]), loss = persistent('loss', 'f32', [1])
   const norm = persistent('gradient norm', 'f32', [1]), schedule = persistent('schedule', 'f32', [3])
   const logits = options.logits ? persistent('logits', 'f32', [rowCount, length, config.vocabulary]) : undefined
+  const tokens = rowCount * length, { distill, mostProbable: most } = options
+  if (distill) checkDistillation(distill, config.vocabulary)
+  const teacher = distill && teacherTensors(distill, tokens, config.vocabulary)
+  const found = most && {
+    ids: persistent('most probable tokens', 'i32', [tokens, most.k]), probabilities: persistent('their probabilities', 'f32', [tokens, most.k]),
+    rest: persistent("the others' sum", 'f32', [tokens]), lost: persistent("the others' divergence", 'f32', [tokens]),
+  }
   const layout = new Layout()
   const program = (body: (() => void) | undefined | false, after?: typeof backward): Lowered | undefined => {
     if (!body) return undefined
@@ -93,14 +112,17 @@ function plan(options: SessionOptions): Plan {
   }
   for (const store of stores) layout.place(store.values)
   const forward = (): void => transformerLoss(weights, config, rows, { nll, loss })
+  const learned = (): void => transformerLoss(weights, config, rows, { nll, loss }, distill && teacher && { ...distill, teacher })
+  const logitsInto = (into?: Tensor): Tensor => matmul(transformer(weights, config, rows), outputWeight(weights, config), { transposeB: true, f32: true, ...(into ? { into } : {}) })
   const programs: Plan['programs'] = {
     round: program(stores.some((store) => store.copy) && (() => stores.forEach((store) => store.copy && cast(store.values, 'bf16', store.copy)))),
     zero: program(training && (() => network.gradients.forEach((gradient) => fill(gradient, 0)))),
     project: program(network.project && (() => network.project!())),
-    micro: program(training && forward, backward),
+    micro: program(training && learned, backward),
     update: program(training && (() => network.update({ settings: training, norm, schedule }))),
     evaluate: program(forward),
-    logits: program(logits && (() => void matmul(transformer(weights, config, rows), outputWeight(weights, config), { transposeB: true, f32: true, into: logits }))),
+    logits: program(logits && (() => void logitsInto(logits))),
+    mostProbable: program(found && (() => mostProbable(logitsInto(), most.temperature, found))),
   }
   const adapted = network.adapted ?? [], room = Math.max(0, ...adapted.map((name) => weights.get(name).size))
   const delta = adapted.length ? persistent('difference of an adapted weight', 'f32', [room]) : undefined
@@ -113,7 +135,7 @@ function plan(options: SessionOptions): Plan {
   const gradients = bytes((p) => [p.gradient]), optimizer = bytes((p) => [p.moments?.m, p.moments?.v]), values = bytes((p) => [p.values, p.copy])
   const experts = (network.derived ?? []).reduce((sum, tensor) => sum + tensor.bytes, 0)
   const memory = { parameters: values, gradients, optimizer, experts, inputs: layout.bytes - values - gradients - optimizer - experts, activations, total: layout.bytes + activations }
-  return { network, rows, nll, loss, norm, schedule, logits, layout, programs, deltas, memory }
+  return { network, rows, nll, loss, norm, schedule, logits, teacher, mostProbable: found, layout, programs, deltas, memory }
 }
 
 /** Memory that a session would take, and FLOPs of one micro-batch (forward and backward), without making one. */
@@ -216,6 +238,14 @@ export class ModelSession implements Disposable {
     return [layout.offset(rows.tokens), batch.tokens, layout.offset(rows.starts), batch.starts, layout.offset(rows.targets), batch.targets, layout.offset(rows.tokenWeights), weights]
   }
 
+  /** What a micro-batch of training reads: its rows, and its teacher's distributions where there is one. */
+  async #lesson(batch: HostRows, scale: number): Promise<Copies> {
+    const { teacher, layout } = this.#plan, inputs = this.#inputs(batch, scale)
+    if (!teacher) return inputs
+    const given = typeof batch.teacher === 'function' ? await batch.teacher() : batch.teacher
+    return [...inputs, ...teacherCopies(teacher, layout, batch.weights, given, this.config.vocabulary)]
+  }
+
   /** What has to run before rows are computed: nothing, or the projection of their experts. */
   #project(batches: readonly HostRows[]): Command[] {
     const { network: { experts }, layout } = this.#plan, { network } = this.options
@@ -235,7 +265,7 @@ export class ModelSession implements Disposable {
 
   /**
    * Adds up the gradient of the mean loss over all micro-batches' targets. Batches may weigh their tokens; the mean is by weight.
-   * Returns that mean loss, in nats. Gradients are zero before.
+   * Returns that mean loss, in nats (where the session distills, the mixture). Gradients are zero before.
    */
   async accumulate(batches: readonly HostRows[]): Promise<number> {
     const total = batches.reduce((sum, batch) => sum + batch.weights.reduce((a, b) => a + b, 0), 0)
@@ -243,7 +273,7 @@ export class ModelSession implements Disposable {
     let mean = 0
     for (const [index, batch] of batches.entries()) {
       const loss = new Float32Array(1)
-      const micro = this.#command('micro', this.#inputs(batch, 1 / total))
+      const micro = this.#command('micro', await this.#lesson(batch, 1 / total))
       await this.device.run(this.#arena, index ? [micro] : [this.#command('zero'), ...this.#project(batches), micro], [this.#plan.layout.offset(this.#plan.loss), loss])
       mean += loss[0]!
     }
@@ -270,6 +300,16 @@ export class ModelSession implements Disposable {
     const logits = new Float32Array(this.rows * this.length * this.config.vocabulary)
     await this.device.run(this.#arena, [...this.#project([batch]), this.#command('logits', this.#inputs(batch))], [this.#plan.layout.offset(this.#plan.logits!), logits])
     return logits
+  }
+
+  /** The most probable next tokens at every place of the rows. */
+  async mostProbable(batch: HostRows): Promise<MostProbable> {
+    const into = this.#plan.mostProbable, command = this.#command('mostProbable', this.#inputs(batch)), { layout } = this.#plan
+    const size = (tensor: Tensor): number => tensor.size
+    const found = { ids: new Int32Array(size(into!.ids)), probabilities: new Float32Array(size(into!.probabilities)), rest: new Float32Array(size(into!.rest)), lost: new Float32Array(size(into!.lost)) }
+    const reads = (['ids', 'probabilities', 'rest', 'lost'] as const).flatMap((name) => [layout.offset(into![name]), found[name]])
+    await this.device.run(this.#arena, [...this.#project([batch]), command], reads)
+    return found
   }
 
   /** Where the time of one forward and backward pass goes, on the inputs of the last call. */

@@ -1,4 +1,4 @@
-import { add, attention, embedding, gelu, layerNorm, linearCrossEntropy, rmsNorm, rotary, swiglu } from '../graph/ops/index.js'
+import { add, attention, embedding, gelu, layerNorm, linearCrossEntropy, linearDistillation, rmsNorm, rotary, swiglu, type TeacherTensors } from '../graph/ops/index.js'
 import { persistent, type Tensor } from '../graph/tensor.js'
 import type { ModelConfig } from './config.js'
 import type { Weights } from './network.js'
@@ -37,7 +37,12 @@ export function transformer(p: Weights, config: ModelConfig, { tokens, starts }:
 /** The output projection [vocabulary, width]. */
 export const outputWeight = (p: Weights, config: ModelConfig): Tensor => p.get(config.tied ? 'wte.weight' : 'head.weight')
 
-/** Next-token loss of the rows: nll [rows · length] f32 (nats, 0 where a token does not count) and loss [1] f32, the sum of tokenWeights · nll. */
-export function transformerLoss(p: Weights, config: ModelConfig, rows: Rows, into: { nll: Tensor; loss: Tensor }): void {
-  linearCrossEntropy(transformer(p, config, rows), outputWeight(p, config), rows.targets, rows.tokenWeights, into)
+/**
+ * Next-token loss of the rows: nll [rows · length] f32 (nats, 0 where a token does not count) and loss [1] f32, the sum of tokenWeights · nll,
+ * or with `distill` of the mixture with a teacher's distributions (see `linearDistillation`).
+ */
+export function transformerLoss(p: Weights, config: ModelConfig, rows: Rows, into: { nll: Tensor; loss: Tensor }, distill?: { teacher: TeacherTensors; alpha: number; temperature: number }): void {
+  const operands = [transformer(p, config, rows), outputWeight(p, config), rows.targets, rows.tokenWeights] as const
+  if (distill) linearDistillation(...operands, distill.teacher, distill, into)
+  else linearCrossEntropy(...operands, into)
 }

@@ -4,6 +4,7 @@ import { streamKey, uniform } from '../base/random.js'
 import { drawBatch, evaluationBatches, splitCorpus, uniformSampler, type Corpus, type DrawWindow, type WindowReader } from '../corpus/index.js'
 import { openHuggingFace, type LoraConfig, type ModelConfig, type Precision } from '../model/index.js'
 import { train, type TrainOptions, type TrainProgress, type TrainResult, type TrainSettings } from '../train/index.js'
+import { Teaching, type Distillation } from './distill.js'
 
 export interface FinetuneOptions {
   /** The run's folder; see `train`. */
@@ -20,6 +21,8 @@ export interface FinetuneOptions {
   replay?: { corpus: Corpus; share: number }
   /** llm-lora: the model stays frozen, these adapters are trained; the result has them merged. */
   lora?: LoraConfig
+  /** slm-d: the model learns from a teacher's next-token distributions as well; what is known of the teacher is in the run's teacher.json. */
+  distill?: Distillation
   settings: TrainSettings & { patience: number }
   seed: number
   /** Identifies the model and the corpus: a folder that holds another run is refused. */
@@ -34,17 +37,20 @@ export interface FinetuneOptions {
  * Rows are as long as the corpus's windows. Never gives back a model that is worse on that part than the one it began with.
  */
 export async function finetune(options: FinetuneOptions): Promise<TrainResult> {
-  const { corpus, seed, settings, validationShare, identity, model: from, lora, replay, ...rest } = options
+  const { corpus, seed, settings, validationShare, identity, model: from, lora, replay, distill, ...rest } = options
   const start: TrainOptions['start'] = typeof from === 'string' ? { model: openHuggingFace(from), ...(lora ? { seed } : {}) } : { seed }
   if (typeof from !== 'string' && lora) throw new NichelmError('CONFIG', 'LoRA needs a model to adapt', { place: { field: 'lora' } })
+  if (distill?.cache && replay?.share) throw new NichelmError('CONFIG', "generic text cannot be mixed in where the teacher's distributions are cached: they are of the domain alone", { place: { field: 'replay' }, fix: 'Let the teacher compute along, without a cache.' })
   const { training, validation } = splitCorpus(corpus, validationShare, seed)
   const length = corpus.manifest.context, { reader, draw } = rowSource(corpus, training, replay, seed)
-  return train({
-    ...rest, settings, length, start, config: typeof from === 'string' ? start.model!.config : from,
+  const config = typeof from === 'string' ? start.model!.config : from, rowsAtOnce = settings.batch / settings.accumulate
+  using teaching = distill && new Teaching({ ...rest, distillation: distill, student: config, corpus, rows: rowsAtOnce, length })
+  return await train({
+    ...rest, settings, length, start, config, ...(teaching ? { distill: teaching.options, prepare: () => teaching.prepare(rest.folder) } : {}),
     ...(lora ? { network: { kind: 'lora' as const, lora } } : {}),
-    rows: (first, rows) => drawBatch(reader, draw, first, { rows, length }),
-    validation: () => evaluationBatches(corpus, { rows: settings.batch / settings.accumulate, length, windows: validation }),
-    identity: { finetune: identity, seed, validationShare, ...(replay ? { replay: { share: replay.share, corpus: replay.corpus.hash } } : {}) },
+    rows: (first, rows) => (teaching ? teaching.rows(reader, draw, first, rows) : drawBatch(reader, draw, first, { rows, length })),
+    validation: () => evaluationBatches(corpus, { rows: rowsAtOnce, length, windows: validation }),
+    identity: { finetune: identity, seed, validationShare, ...(replay ? { replay: { share: replay.share, corpus: replay.corpus.hash } } : {}), ...(teaching ? { teacher: teaching.hash, probabilities: distill?.cache ? (distill.cache.probabilities ?? 'f16') : null } : {}) },
   })
 }
 

@@ -1,3 +1,6 @@
 export { chooseBestPretrained, EXPERT_CHOICES, type Choice, type ChooseOptions, type ExpertChoice, type Experts } from './chooseExpert.js'
+export { readTeacherReport, type Distillation, type TeacherReport } from './distill.js'
+export { modelHash, openTeacher, type Teacher } from './teacher.js'
+export { cacheTeacher, TeacherCache, type CacheOptions, type CacheSettings, type Truncation } from './teacherCache.js'
 export { finetune, type FinetuneOptions } from './finetune.js'
 export { finetuneRule, type FinetuneRule } from './rules.js'

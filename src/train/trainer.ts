@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Device } from '../../bindings/index.js'
 import { NichelmError } from '../base/errors.js'
 import { readJson, sha256, writeJson } from '../base/files.js'
-import { countParameters, ModelSession, saveModel, type HostRows, type ModelConfig, type NetworkOptions, type Precision, type StoredModel } from '../model/index.js'
+import { countParameters, ModelSession, saveModel, type DistillationOptions, type HostRows, type ModelConfig, type NetworkOptions, type Precision, type StoredModel } from '../model/index.js'
 import { bestFile, checkpointSteps, loadBest, loadCheckpoint, saveBest, saveCheckpoint, type TrainState } from './checkpoint.js'
 import { deviceName, noCosts, type Costs } from './costs.js'
 import { likelihood, type EvaluationRows, type Likelihood } from './likelihood.js'
@@ -22,12 +22,16 @@ export interface TrainOptions {
   settings: TrainSettings
   /** Absent: an ordinary transformer. */
   network?: NetworkOptions
+  /** Absent: plain next-token loss. Else the rows bring a teacher's distributions; validation stays plain. */
+  distill?: DistillationOptions
   /** Where the parameters come from: a random start, a stored model of the same configuration, or with LoRA both: the model is frozen, adapters start at random. */
   start: { seed: number; model?: StoredModel } | { seed?: never; model: StoredModel }
-  /** Rows `first` .. `first + count - 1` of the run: a pure function, so that a run can go on anywhere. */
-  rows: (first: number, count: number) => HostRows | Promise<HostRows>
+  /** Rows `first` .. `first + count - 1` of the run: a pure function, so that a run can go on anywhere. `flops`: what else they cost, such as a teacher's work. */
+  rows: (first: number, count: number) => PreparedRows | Promise<PreparedRows>
   /** Steps after which the model is kept as well, as it is then: smaller budgets of the same run. */
   snapshots?: readonly number[]
+  /** Called once before the first step of a start, when the folder is the run's: what `rows` needs. Its time is not the run's. */
+  prepare?: () => Promise<void>
   /** Tokens in a row; the model's context if absent. */
   length?: number
   /** Rows to evaluate on, made anew for each evaluation; in batches of batch / accumulate rows. */
@@ -39,6 +43,8 @@ export interface TrainOptions {
   signal?: AbortSignal
   onProgress?: (progress: TrainProgress) => void
 }
+
+type PreparedRows = HostRows & { flops?: number }
 
 export interface TrainProgress {
   step: number
@@ -87,13 +93,14 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
     if (!Number.isSafeInteger(step) || step < 1 || step > options.settings.steps) throw new NichelmError('CONFIG', `there is no step ${step}: the run has ${options.settings.steps}`, { place: { field: 'snapshots' } })
   const claimed = claim(options)
   if ('result' in claimed) return claimed.result
-  const { device, config, precision, settings, length, network } = options
+  const { device, config, precision, settings, length, network, distill } = options
   using session = new ModelSession(device, {
-    config, precision, rows: settings.batch / settings.accumulate, ...(length ? { length } : {}), ...(network ? { network } : {}),
+    config, precision, rows: settings.batch / settings.accumulate, ...(length ? { length } : {}), ...(network ? { network } : {}), ...(distill ? { distill } : {}),
     training: { beta1: settings.betas[0], beta2: settings.betas[1], epsilon: settings.epsilon, weightDecay: settings.weightDecay, clip: settings.clip },
   })
   // Only now is anything written: a run that cannot be leaves no folder.
   claimed.write()
+  await options.prepare?.()
   return await new Run(options, session).go()
 }
 
@@ -103,9 +110,9 @@ export const snapshotFolder = (folder: string, step: number): string => join(fol
 const resultFile = (folder: string): string => join(folder, 'result.json')
 
 /** Sees that the folder is free or holds this very run: gives its result if it is finished, else what makes the folder. */
-function claim({ folder, config, precision, settings, start, identity, length, network, snapshots }: TrainOptions): { result: TrainResult } | { write: () => void } {
+function claim({ folder, config, precision, settings, start, identity, length, network, distill, snapshots }: TrainOptions): { result: TrainResult } | { write: () => void } {
   const { keep: _, checkpointEvery: __, ...decisive } = settings
-  const configuration = { config, precision, settings: decisive, length: length ?? config.context, seed: start.seed ?? null, network: network ?? null, snapshots: snapshots ?? [], identity }
+  const configuration = { config, precision, settings: decisive, length: length ?? config.context, seed: start.seed ?? null, network: network ?? null, ...(distill ? { distill } : {}), snapshots: snapshots ?? [], identity }
   const hash = sha256(JSON.stringify(configuration)), file = join(folder, 'run.json')
   if (!existsSync(file)) return { write: () => writeJson(file, { hash, ...configuration }) }
   if ((readJson(file) as { hash?: string }).hash !== hash)
@@ -182,7 +189,7 @@ class Run {
       throw new NichelmError('DIVERGED', `at step ${step} the loss is ${loss} and the gradient's norm ${norm}`, {
         place: { file: this.options.folder }, fix: 'Lower the learning rate or lengthen the warm-up, and train in another folder.',
       })
-    const seconds = (performance.now() - began) / 1000, flops = this.session.flops * settings.accumulate
+    const seconds = (performance.now() - began) / 1000, flops = batches.reduce((sum, batch) => sum + this.session.flops + (batch.flops ?? 0), 0)
     const tokens = batches.reduce((sum, batch) => sum + countTokens(batch), 0)
     state.step = step
     state.costs = { ...state.costs, tokens: state.costs.tokens + tokens, flops: state.costs.flops + flops, deviceHours: state.costs.deviceHours + seconds / 3600 }
