@@ -14,11 +14,11 @@ void basis_norm(Cpu& device, const BasisNorm& op) {
   double* sums = static_cast<double*>(device.shared_scratch((chunks.runs() + 1) * pairs * 8));  // [runs][groups][groups]: g' >= g, and some below
   std::memset(sums, 0, static_cast<size_t>(chunks.runs() * pairs * 8));
   device.each(chunks.runs(), [&](int64_t run, int thread) {
-    float* tile = static_cast<float*>(device.scratch(thread, groups * chunks.chunk * 4));
+    float* tile = static_cast<float*>(device.scratch(thread, groups * chunks.tile_row() * 4));
     for (int64_t c = chunks.run_first(run); c < chunks.run_first(run + 1); ++c) {
       gather(op.dweights, chunks, c, tile);
       for (int64_t g = 0; g < groups; g += kDotsA) {
-        const Rows rows{tile + g * chunks.chunk, chunks.chunk};
+        const Rows rows{tile + g * chunks.tile_row(), chunks.tile_row()};
         add_dots(rows, g + kDotsA < groups ? kDotsA : groups - g, rows, groups - g, chunks.length(c), sums + run * pairs + g * groups + g, groups);
       }
     }
@@ -35,10 +35,14 @@ void basis_norm(Cpu& device, const BasisNorm& op) {
   op.squares.as<float>()[0] += static_cast<float>(squares < 0 ? 0 : squares);  // rounding can leave a little less than nothing where terms cancel
 }
 
-// One matrix of the basis, a chunk of it. coefficients: those of this matrix, `step` apart.
-void update(const AdamwFactors f, int64_t count, const float* tile, int64_t stride, int64_t groups, const float* coefficients, int64_t step, float* basis, float* m, float* v) {
+// One matrix of the basis, a chunk of it. coefficients: those of this matrix, `step` apart. What lies `ahead` is asked for.
+void update(const AdamwFactors f, int64_t count, const float* tile, int64_t stride, int64_t groups, const float* coefficients, int64_t step, float* basis, float* m, float* v, int64_t ahead) {
   over_lanes(count, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA {
+    __builtin_prefetch(basis + i + ahead, 1, 2);
+    __builtin_prefetch(m + i + ahead, 1, 2);
+    __builtin_prefetch(v + i + ahead, 1, 2);
     Lanes gradient = coefficients[0] * load(tile + i, AllLanes{});
+#pragma GCC unroll 4
     for (int64_t g = 1; g < groups; ++g) gradient += coefficients[g * step] * load(tile + g * stride + i, AllLanes{});
     Lanes first = load(m + i, lanes), second = load(v + i, lanes);
     store(adamw_updated(f, gradient, load(basis + i, lanes), first, second), basis + i, lanes);
@@ -52,12 +56,12 @@ void basis_adamw(Cpu& device, const BasisAdamw& op) {
   const Chunks chunks = matrix_chunks(op.dweights, groups);
   const AdamwFactors factors = adamw_factors(op);
   device.each(chunks.runs(), [&](int64_t run, int thread) {
-    float* tile = static_cast<float*>(device.scratch(thread, groups * chunks.chunk * 4));
+    float* tile = static_cast<float*>(device.scratch(thread, groups * chunks.tile_row() * 4));
     for (int64_t c = chunks.run_first(run); c < chunks.run_first(run + 1); ++c) {
       gather(op.dweights, chunks, c, tile);
       for (int64_t r = 0; r < h; ++r) {
         const int64_t at = r * chunks.size + chunks.first(c);
-        update(factors, chunks.length(c), tile, chunks.chunk, groups, op.coefficients.as<float>() + r, h, op.basis.as<float>() + at, op.m.as<float>() + at, op.v.as<float>() + at);
+        update(factors, chunks.length(c), tile, chunks.tile_row(), groups, op.coefficients.as<float>() + r, h, op.basis.as<float>() + at, op.m.as<float>() + at, op.v.as<float>() + at, chunks.ahead(r, 1, h));
       }
     }
   });

@@ -11,9 +11,10 @@ constexpr int64_t kBlockSteps = 512;                  // of k in a packed block,
 constexpr int64_t kBlockBytes = 256 << 10;            // of a, packed by a task: part of the second cache
 constexpr int64_t kSharedBlockBytes = 1 << 20;        // of a shared a in one block of k: it is walked through for every panel of b
 constexpr int64_t kPackedBytes = int64_t{32} << 20;   // of the shared operand at a time
-constexpr int64_t kGroupedBytes = int64_t{4} << 20;   // of the shared operands of groups that are done at once
+constexpr int64_t kGroupedBytes = int64_t{8} << 20;   // of the shared operands of groups that are done at once
 constexpr int64_t kPartialBytes = int64_t{32} << 20;  // of the sums of splits
 constexpr int64_t kPackingWords = 32768;              // that one task packs
+constexpr int64_t kThreadShare = 1 << 22;             // multiplications of a thread, beside which it is nothing to call it
 constexpr int64_t kSmall = 1 << 18;                   // multiplications that one thread does before another has woken up
 
 NICHELM_INLINE int64_t divide_up(int64_t x, int64_t y) { return (x + y - 1) / y; }
@@ -55,6 +56,8 @@ NICHELM_INLINE Plan plan_product(int64_t groups, int64_t m, int64_t n, int64_t k
   const int64_t shared_bytes = 4 * most(1, plan.steps) * (plan.share_a ? plan.row_panels * kRows : plan.strip_panels * kColumns);
   const int64_t partial_bytes = plan.splits > 1 ? 4 * plan.splits * plan.strip_panels * plan.row_panels * kTile : 1;
   plan.groups = least(groups, most(1, least(kGroupedBytes / shared_bytes, kPartialBytes / partial_bytes)));
+  // No more than threads need: what one group has packed is still in the cache when it is multiplied.
+  if (!plan.small) plan.groups = least(plan.groups, divide_up(kThreadShare * threads, m * n * most(1, k)));
   if (plan.small) plan.task_rows = plan.row_panels;
   if (threads == 1 || plan.small) return plan;
 
