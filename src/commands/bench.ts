@@ -1,33 +1,43 @@
 import { Arena, Device, type DeviceFacts } from '../../bindings/index.js'
+import { NichelmError } from '../base/errors.js'
 import { Layout, lower } from '../graph/lower.js'
 import { trace } from '../graph/op.js'
 import { attention as attentionOp, cast, matmul as matmulOp } from '../graph/ops/index.js'
 import { persistent, type DType } from '../graph/tensor.js'
-import { countModel } from '../model/index.js'
+import { countMethod, type NetworkOptions } from '../model/index.js'
 import { measureStep } from '../train/index.js'
 import { benchKmeans, benchTokenizer } from './benchData.js'
 import { define, deviceOptions, group, interruption, jsonOption, print } from './frame.js'
-import { configOf, modelOptions } from './modelOptions.js'
+import { methodOptions, methodSizes } from './methodOptions.js'
+import { modelOptions } from './modelOptions.js'
 
 const train = define({
   command: 'train',
   describe: 'Speed of whole training steps: forward, backward, clipping, AdamW',
   options: {
     ...modelOptions, vocab: { ...modelOptions.vocab, default: 4096, describe: 'Vocabulary of a named model' },
+    method: { ...methodOptions.method, choices: ['slm', 'slm-pn'] as const, default: 'slm' as 'slm' | 'slm-pn', describe: 'slm, or the projected network of slm-pn' },
+    experts: { type: 'number', minimum: 1, describe: 'slm-pn: experts, as many basis matrices, and vectors as long; default 16' },
+    groups: { type: 'number', minimum: 1, default: 8, describe: 'slm-pn: groups of rows a step, each of one expert' },
     batch: { type: 'number', minimum: 1, default: 32, describe: 'Rows a step' },
     context: { type: 'number', minimum: 2, describe: 'Tokens of a row; default: the model\'s context' },
     steps: { type: 'number', minimum: 1, default: 10, describe: 'Steps to time; the median counts' },
     ...deviceOptions, ...jsonOption,
   },
-  examples: [['bench train --model nano --vocab 4096 --batch 32 --context 256 --precision bf16 --threads 2 --steps 10 --json', 'Tokens a second, and the share of the measured peak']],
-  run: async ({ batch, context, steps, threads, precision, json, ...model }) => {
-    const config = configOf({ ...model, context }), length = context ?? config.context
+  examples: [['bench train --model nano --vocab 4096 --batch 32 --context 256 --precision bf16 --threads 2 --steps 10 --json', 'Tokens a second, and the share of the measured peak'],
+    ['bench train --model pico --vocab 4096 --batch 64 --method slm-pn --experts 16', 'The same of a projected network; compare with --method slm']],
+  run: async ({ batch, context, steps, threads, precision, json, groups, experts, ...model }) => {
+    const projects = model.method === 'slm-pn'
+    if (experts !== undefined && !projects) throw new NichelmError('USAGE', `--experts: belongs to slm-pn, not to ${model.method}`, { fix: 'Give --method slm-pn, or leave --experts out.' })
+    const sizes = { ...methodSizes({ ...model, context, ...(projects ? { experts: experts ?? 16 } : {}) }, batch), rowsPerGroup: batch / groups }
+    const { model: config, projected } = sizes, length = context ?? config.context
+    const network: NetworkOptions | undefined = projected && { kind: 'projected', projected, groups }
     using device = new Device({ threads })
     const peak = await device.peak(precision)
-    const { secondsPerStep, tokensPerStep, memoryBytes } = await measureStep({ device, config, precision, rows: batch, length, steps, signal: interruption.signal })
-    const { parameters, trainingFlopsPerToken: flopsPerToken } = countModel(config, length), tokensPerSecond = tokensPerStep / secondsPerStep
-    const result = { ...about(device.describe()), model: model.model, precision, batch, context: length, steps, tokensPerSecond, secondsPerStep, parameters, flopsPerToken, flopsPerSecond: tokensPerSecond * flopsPerToken, peakFlopsPerSecond: peak, peakFraction: tokensPerSecond * flopsPerToken / peak, memoryBytes }
-    print(json, result, () => `${model.model}, ${precision}, ${batch} rows of ${length}: ${Math.round(tokensPerSecond).toLocaleString('en')} tokens/s, ${(1000 * secondsPerStep).toFixed(0)} ms a step, ${share(result)}`)
+    const { secondsPerStep, tokensPerStep, memoryBytes } = await measureStep({ device, config, precision, network, rows: batch, length, steps, signal: interruption.signal })
+    const { pretrainingParameters: parameters, pretrainingFlopsPerToken } = countMethod({ ...sizes, length }), flopsPerToken = pretrainingFlopsPerToken!, tokensPerSecond = tokensPerStep / secondsPerStep
+    const result = { ...about(device.describe()), model: model.model, method: model.method, ...(projected ? { experts: projected.experts, groups } : {}), precision, batch, context: length, steps, tokensPerSecond, secondsPerStep, parameters, flopsPerToken, flopsPerSecond: tokensPerSecond * flopsPerToken, peakFlopsPerSecond: peak, peakFraction: tokensPerSecond * flopsPerToken / peak, memoryBytes }
+    print(json, result, () => `${model.model}${projected ? `, ${projected.experts} experts in ${groups} groups` : ''}, ${precision}, ${batch} rows of ${length}: ${Math.round(tokensPerSecond).toLocaleString('en')} tokens/s, ${(1000 * secondsPerStep).toFixed(0)} ms a step, ${share(result)}`)
   },
 })
 

@@ -1,5 +1,5 @@
 import { NichelmError } from '../base/errors.js'
-import { LORA, METHOD_NAMES, usualProjection, type MethodName, type MethodSizes } from '../model/index.js'
+import { LORA, METHOD_NAMES, projectedConfig, usualLayers, type MethodName, type MethodSizes } from '../model/index.js'
 import type { OptionTable } from './frame.js'
 import { configOf, modelOptions } from './modelOptions.js'
 
@@ -9,7 +9,7 @@ export const methodOptions = {
   experts: { type: 'number', minimum: 1, describe: 'Experts of slm-pn (default 32) and slm-mix (default 16)' },
   multiplier: { type: 'number', minimum: 1, describe: 'slm-pn: basis matrices for each projected matrix; default: as many as experts' },
   'expert-size': { type: 'number', minimum: 1, describe: 'slm-pn: length of an expert\'s vector; default: as many as experts' },
-  'projected-layers': { type: 'number', minimum: 1, describe: 'slm-pn: layers with projected MLPs; default: five in seven' },
+  'projected-layers': { type: 'number', minimum: 1, describe: 'slm-pn: so many layers in the middle have projected MLPs; default: five in seven' },
   'lora-rank': { type: 'number', minimum: 1, describe: `llm-lora: rank of the updates; default ${LORA.rank}` },
   large: { type: 'string', describe: `llm, llm-lora and the teacher of slm-d: ${modelOptions.model.describe.charAt(0).toLowerCase()}${modelOptions.model.describe.slice(1)}; default: llm where --model is slm, else --model` },
 } as const satisfies OptionTable
@@ -47,10 +47,13 @@ export function methodSizes(args: MethodArguments & Parameters<typeof configOf>[
   }
   if (method === 'slm-mix') return { name: args.model, method, model: small, experts: args.experts ?? 16 }
   if (method === 'slm-pn') {
-    const experts = args.experts ?? 32, usual = usualProjection(small, experts, Math.max(1, Math.floor(rows / experts)))
+    const experts = args.experts ?? 32, layers = args['projected-layers'], first = layers === undefined ? 0 : Math.floor((small.layers - layers) / 2)
+    if (first < 0) throw new NichelmError('USAGE', `--projected-layers: ${layers} projected layers: the model has ${small.layers}`)
     return {
-      name: args.model, method, model: small, experts,
-      projection: { ...usual, multiplier: args.multiplier ?? usual.multiplier, expertSize: args['expert-size'] ?? usual.expertSize, layers: args['projected-layers'] ?? usual.layers },
+      name: args.model, method, model: small, experts, rowsPerGroup: Math.max(1, Math.floor(rows / experts)),
+      projected: projectedConfig(small, {
+        experts, multiplier: args.multiplier, expertSize: args['expert-size'], layers: layers === undefined ? usualLayers(small.layers) : Array.from({ length: layers }, (_, index) => first + index),
+      }),
     }
   }
   return { name: args.model, method, model: small }

@@ -18,11 +18,11 @@ export const params = define({
     ['params --method slm-pn --model slm --experts 32 --vocab 32000', 'Its projected network: what is pretrained, what is served'],
   ],
   run: args => {
-    const { name, ...sizes } = methodSizes(args, args.batch), { model: config, projection, experts, teacher, lora } = sizes
+    const { name, ...sizes } = methodSizes(args, args.batch), { model: config, projected, experts, teacher, lora } = sizes
     const counts = countMethod(sizes), served = countModel(config), memory = planMethod({ ...sizes, precision: args.precision, rows: args.batch })
     const result = {
       method: args.method, model: name, ...counts, ...served, trainingMemoryBytes: memory.pretraining ?? memory.finetuning, finetuningMemoryBytes: memory.finetuning,
-      ...experts === undefined ? {} : { experts }, ...projection && { projection }, ...args.method === 'llm-lora' ? { lora } : {}, config, ...teacher && { teacher },
+      ...experts === undefined ? {} : { experts }, ...projected && { projected }, ...args.method === 'llm-lora' ? { lora } : {}, config, ...teacher && { teacher },
     }
     const full = (count: number | null): string => count === null ? 'none' : count.toLocaleString('en'), flops = (count: number | null): string => count === null ? 'none' : count.toExponential(3)
     const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`

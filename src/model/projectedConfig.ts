@@ -19,27 +19,29 @@ export interface ProjectedConfig {
    * that sum starts near 0.8, and W moves as an ordinary weight does.
    */
   coefficientScale: number
-  /** How far apart experts start: the individual part of an expert's vector relative to the part that all share. 0: all alike; Infinity is not meant. */
+  /** How far apart experts start: the individual part of an expert's vector relative to the part that all share. 0: all alike. */
   spread: number
 }
 
 export type ProjectedChanges = { [Key in keyof ProjectedConfig]?: ProjectedConfig[Key] | undefined }
 
-/** The named choices, for a model of seven layers: experts = multiplier = expertSize, five layers projected (the paper's counts of parameters fit that). */
-export const PROJECTED_PRESETS = {
-  'pn-16': { experts: 16, layers: [1, 2, 3, 4, 5] },
-  'pn-32': { experts: 32, layers: [1, 2, 3, 4, 5] },
-  'pn-64': { experts: 64, layers: [1, 2, 3, 4, 5] },
-} as const satisfies Record<string, ProjectedChanges>
+/** The named choices: experts = multiplier = expertSize, five layers in seven projected; over slm these are the paper's counts of parameters. */
+export const PROJECTED_PRESETS = { 'pn-16': { experts: 16 }, 'pn-32': { experts: 32 }, 'pn-64': { experts: 64 } } as const satisfies Record<string, ProjectedChanges>
+
+/** Layers that are projected where nobody says: five in seven, in the middle. */
+export function usualLayers(layers: number): number[] {
+  const count = Math.ceil((layers * 5) / 7), first = Math.floor((layers - count) / 2)
+  return Array.from({ length: count }, (_, index) => first + index)
+}
 
 export const DEFAULT_SPREAD = 0.3
 
-/** Fills in what is not given: all layers, multiplier = expertSize = experts, coefficients / multiplier. Throws CONFIG if the result cannot be. */
+/** Fills in what is not given: five layers in seven, multiplier = expertSize = experts, coefficients / multiplier. Throws CONFIG if the result cannot be. */
 export function projectedConfig(config: ModelConfig, changes: ProjectedChanges & { experts: number }): ProjectedConfig {
   const multiplier = changes.multiplier ?? changes.experts
   return checkProjected(config, {
     experts: changes.experts, multiplier, expertSize: changes.expertSize ?? changes.experts,
-    layers: changes.layers ?? Array.from({ length: config.layers }, (_, layer) => layer),
+    layers: changes.layers ?? usualLayers(config.layers),
     coefficientScale: changes.coefficientScale ?? 1 / multiplier, spread: changes.spread ?? DEFAULT_SPREAD,
   })
 }

@@ -81,15 +81,21 @@ function* read(folder: string, specs: readonly ParameterSpec[]): Generator<{ nam
   for (const { name } of specs) yield { name, values: source.readF32(name, { finite: true }) }
 }
 
+/** One expert by its number, or a mean of all by a weight for each, as a domain's histogram over the clusters is: a soup of experts (arXiv 2502.01804). */
+export type ExpertOrMean = number | ArrayLike<number>
+
 /**
- * The ordinary small model that a projected network is for one expert: its matrices are projected once, in f32, everything else is shared.
- * Throws USAGE if there is no such expert.
+ * The ordinary small model that a projected network is for one expert, or for a mean of their vectors: its matrices are projected once, in f32, everything
+ * else is shared. Throws USAGE if there is no such expert, or the weights are not one for each.
  */
-export async function openExpert(stored: StoredProjected, device: Device, expert: number): Promise<StoredModel> {
-  const { config, projected, folder } = stored
-  if (!Number.isSafeInteger(expert) || expert < 0 || expert >= projected.experts)
-    throw new NichelmError('USAGE', `there is no expert ${expert}: they are 0 to ${projected.experts - 1}`, { place: { file: folder } })
-  const weights = await projectAll(stored, device, expert)
+export async function openExpert(stored: StoredProjected, device: Device, expert: ExpertOrMean): Promise<StoredModel> {
+  const { config, projected: { experts }, folder } = stored, place = { file: folder }
+  if (typeof expert === 'number' && !(Number.isSafeInteger(expert) && expert >= 0 && expert < experts))
+    throw new NichelmError('USAGE', `there is no expert ${expert}: they are 0 to ${experts - 1}`, { place })
+  const means = Array.from({ length: experts }, (_, i) => (typeof expert === 'number' ? Number(i === expert) : expert[i]!)), mass = means.reduce((sum, weight) => sum + weight, 0)
+  if (typeof expert !== 'number' && (expert.length !== experts || means.some((weight) => !(weight >= 0)) || !(mass > 0 && Number.isFinite(mass))))
+    throw new NichelmError('USAGE', `a mean needs ${experts} weights of at least 0, some of them above`, { place })
+  const weights = await projectAll(stored, device, means.map((weight) => weight / mass))
   return {
     config,
     *parameters() {
@@ -100,13 +106,14 @@ export async function openExpert(stored: StoredProjected, device: Device, expert
 }
 
 /** One matrix after the other, so that only one basis is in memory at a time. */
-async function projectAll({ config, projected, folder }: StoredProjected, device: Device, expert: number): Promise<Map<string, Float32Array<ArrayBuffer>>> {
-  const weights = new Map<string, Float32Array<ArrayBuffer>>(), { experts: count, expertSize, multiplier, coefficientScale } = projected
+async function projectAll({ config, projected, folder }: StoredProjected, device: Device, means: readonly number[]): Promise<Map<string, Float32Array<ArrayBuffer>>> {
+  const weights = new Map<string, Float32Array<ArrayBuffer>>(), { expertSize, multiplier, coefficientScale } = projected
   using source = tensorsOf(folder)
-  const vectors = source.readF32(EXPERTS, { finite: true })
+  const all = source.readF32(EXPERTS, { finite: true })
+  const vector = Float32Array.from({ length: expertSize }, (_, i) => means.reduce((sum, weight, expert) => sum + weight * all[expert * expertSize + i]!, 0))
   for (const name of projectedMatrices(projected)) {
     const shape = parameterSpecs(config).find((spec) => spec.name === `${name}.weight`)!.shape
-    const experts = persistent('experts', 'f32', [count, expertSize]), mix = persistent('mix', 'f32', [expertSize, multiplier]), basis = persistent('basis', 'f32', [multiplier, ...shape])
+    const experts = persistent('experts', 'f32', [1, expertSize]), mix = persistent('mix', 'f32', [expertSize, multiplier]), basis = persistent('basis', 'f32', [multiplier, ...shape])
     const ids = persistent('ids', 'i32', [1]), coefficients = persistent('coefficients', 'f32', [1, multiplier]), into = persistent('weights', 'f32', [1, ...shape])
     const layout = new Layout()
     const lowered = lower(trace(() => project({ experts, mix, basis, ids }, coefficientScale, { coefficients, weights: into })), layout)
@@ -115,15 +122,15 @@ async function projectAll({ config, projected, folder }: StoredProjected, device
     const values = new Float32Array(into.size)
     await device.run(arena, [{
       program,
-      writes: [layout.offset(experts), vectors, layout.offset(mix), source.readF32(`${name}.mix`, { finite: true }), layout.offset(basis), source.readF32(`${name}.basis`, { finite: true }), layout.offset(ids), Int32Array.of(expert)],
+      writes: [layout.offset(experts), vector, layout.offset(mix), source.readF32(`${name}.mix`, { finite: true }), layout.offset(basis), source.readF32(`${name}.basis`, { finite: true }), layout.offset(ids), Int32Array.of(0)],
     }], [layout.offset(into), values])
     weights.set(`${name}.weight`, values)
   }
   return weights
 }
 
-/** Writes the ordinary small model that a projected network's folder holds for an expert as a Hugging Face folder. */
-export async function instantiate(from: string, expert: number, into: string, device: Device): Promise<void> {
+/** Writes the ordinary small model that a projected network's folder holds for an expert, or a mean of experts, as a Hugging Face folder. */
+export async function instantiate(from: string, expert: ExpertOrMean, into: string, device: Device): Promise<void> {
   const stored = openProjected(from), model = await openExpert(stored, device, expert)
   const values = new Map([...model.parameters()].map((parameter) => [parameter.name, parameter.values]))
   writeHuggingFace(into, model.config, (name) => values.get(name)!, stored.endOfText)

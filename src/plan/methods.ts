@@ -1,4 +1,4 @@
-import { countMethod, usualProjection, type MethodName, type ModelConfig } from '../model/index.js'
+import { countMethod, projectedConfig, type MethodName, type ModelConfig } from '../model/index.js'
 import { finetuneRule } from '../specialize/rules.js'
 import { expect, type Evidence } from './evidence.js'
 
@@ -66,7 +66,7 @@ export function finetuningTokens({ model, domainTokens, evidence }: PlanRequest)
 export function planOf(method: MethodName, request: PlanRequest): MethodPlan {
   const { model, teacher, domains, flops, evidence } = request, tuned = finetuningTokens(request), experts = evidence.clusters[method] ?? request.fallback.clusters[method] ?? null
   const small = countMethod({ method: 'slm', model }), { servedParameters } = small
-  const counts = countMethod({ method, model, ...teacher ? { teacher } : {}, ...method === 'slm-pn' ? { projection: usualProjection(model, experts!, Math.max(1, PRETRAIN_ROWS / 8)) } : {} })
+  const counts = countMethod({ method, model, ...teacher ? { teacher } : {}, ...method === 'slm-pn' ? { projected: projectedConfig(model, { experts: experts! }), rowsPerGroup: Math.max(1, PRETRAIN_ROWS / 8) } : {} })
   const finetuning = tuned * counts.finetuningFlopsPerToken, large = method === 'slm-d' && teacher ? countMethod({ method: 'llm', model: teacher }) : undefined
   const plan = (tokens: number | null, generic: number, specialization: number, affordable: boolean): MethodPlan => ({
     method, affordable, pretrainingTokens: tokens, tokensPerParameter: tokens === null ? null : tokens / servedParameters,

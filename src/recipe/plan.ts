@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { NichelmError } from '../base/errors.js'
-import { countMethod, countModel, modelConfig, planMethod, planSession, type ModelConfig, type ProjectionSizes } from '../model/index.js'
+import { countMethod, countModel, modelConfig, planMethod, planSession, projectedConfig, type ModelConfig } from '../model/index.js'
 import { Tokenizer } from '../text/index.js'
 import { duration, measureStep } from '../train/index.js'
 import { stagesOf } from './findCells.js'
@@ -75,9 +75,8 @@ export class Estimate {
   #sizes({ projected, lora, teacher }: Work, model: ModelConfig, rows: number): Parameters<typeof countMethod>[0] | undefined {
     const length = this.setup.context
     if (projected) {
-      const { experts, layers, multiplier = experts, expertSize = experts, groups = 8 } = projected
-      const projection: ProjectionSizes = { layers: layers?.length ?? model.layers, experts, multiplier, expertSize, rowsPerGroup: Math.max(1, rows / groups) }
-      return { method: 'slm-pn', model, projection, experts, length }
+      const { groups = 8, ...changes } = projected
+      return { method: 'slm-pn', model, projected: projectedConfig(model, changes), rowsPerGroup: Math.max(1, rows / groups), length }
     }
     if (lora) return { method: 'llm-lora', model, lora, length }
     return teacher ? { method: 'slm-d', model, teacher: this.config(teacher), length } : undefined

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { countMethod, countModel, LORA, loraParameters, METHOD_NAMES, modelConfig, parameterSpecs, planMethod, projectedParameters, usualProjection, type MethodSizes } from '../../src/model/index.js'
+import { countMethod, countModel, LORA, loraParameters, METHOD_NAMES, modelConfig, parameterSpecs, planMethod, projectedConfig, projectedParameters, type MethodSizes } from '../../src/model/index.js'
 
 const slm = modelConfig('slm', 32000), llm = modelConfig('llm', 32000)
 
@@ -13,7 +13,7 @@ const PAPER: [string, MethodSizes, number | null, number][] = [
   ['llm', { method: 'llm', model: llm }, 771, 771],
   ['llm-lora', { method: 'llm-lora', model: llm }, 771, 771],
   ...([[4, 504], [16, 2016], [64, 8064], [256, 32256]] as const).map(([experts, total]): [string, MethodSizes, number, number] => [`slm-mix ${experts}`, { method: 'slm-mix', model: slm, experts }, total, 126]),
-  ...([[16, 756], [32, 1422], [64, 2770]] as const).map(([experts, total]): [string, MethodSizes, number, number] => [`slm-pn ${experts}`, { method: 'slm-pn', model: slm, projection: usualProjection(slm, experts) }, total, 126]),
+  ...([[16, 756], [32, 1422], [64, 2770]] as const).map(([experts, total]): [string, MethodSizes, number, number] => [`slm-pn ${experts}`, { method: 'slm-pn', model: slm, projected: projectedConfig(slm, { experts }) }, total, 126]),
 ]
 for (const [name, sizes, pretraining, served] of PAPER) {
   test(`${name}: parameters within 4% of the paper's`, () => {
@@ -33,24 +33,24 @@ test('rank 64 on the large model trains 5 million parameters, and takes fewer FL
   assert(lora.finetuningFlopsPerToken < 0.7 * all.finetuningFlopsPerToken)
   const options = { model: llm, precision: 'bf16', rows: 1, length: 128 } as const
   assert(planMethod({ method: 'llm-lora', ...options }).finetuning < 0.5 * planMethod({ method: 'llm', ...options }).finetuning)
-  assert.throws(() => loraParameters(llm, { rank: 4, matrices: ['nothing'] }), /no matrix named nothing/)
+  assert.throws(() => loraParameters(llm, { rank: 4, alpha: 4, matrices: [] }), /no matrix/)
 })
 
 test('a projected network is counted matrix by matrix', () => {
   // One layer by hand: both MLP matrices have h basis matrices and an m x h mix each, and the k vectors are shared by all matrices.
   const model = modelConfig('nano', 100, { layers: 3, width: 8, heads: 2, mlp: 20 }), [experts, multiplier, expertSize] = [5, 3, 2]
   const rest = parameterSpecs(model).filter(({ name }) => !/^h\.[12]\.mlp\..*weight/.test(name)).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b), 0)
-  const sizes = { layers: 2, experts, multiplier, expertSize, rowsPerGroup: 4 }
-  assert.equal(projectedParameters(model, sizes), rest + 2 * 2 * (multiplier * 8 * 20 + expertSize * multiplier) + experts * expertSize)
+  const projected = projectedConfig(model, { layers: [1, 2], experts, multiplier, expertSize })
+  assert.equal(projectedParameters(model, projected), rest + 2 * 2 * (multiplier * 8 * 20 + expertSize * multiplier) + experts * expertSize)
   // The hard mixture is the case of as many basis matrices as experts.
-  const flops = countMethod({ method: 'slm-pn', model, projection: sizes, length: 16 }), { trainingFlopsPerToken } = countModel(model, 16)
+  const flops = countMethod({ method: 'slm-pn', model, projected, rowsPerGroup: 4, length: 16 }), { trainingFlopsPerToken } = countModel(model, 16)
   assert.equal(flops.pretrainingFlopsPerToken, trainingFlopsPerToken + 6 * multiplier * 2 * 2 * 8 * 20 / (4 * 16))
   assert.equal(flops.finetuningFlopsPerToken, trainingFlopsPerToken)
-  assert.throws(() => countMethod({ method: 'slm-pn', model, projection: { ...sizes, layers: 4 } }), /4 projected layers: the model has 3/)
+  assert.throws(() => countMethod({ method: 'slm-pn', model, projected: { ...projected, layers: [0, 3] } }), /no layer 3/)
 })
 
 test('the memory of a projected network grows by its basis and two moments only', () => {
-  const memory = (experts: number) => planMethod({ method: 'slm-pn', model: slm, precision: 'bf16', rows: 1, length: 128, projection: usualProjection(slm, experts) }).pretraining!
+  const memory = (experts: number) => planMethod({ method: 'slm-pn', model: slm, precision: 'bf16', rows: 1, length: 128, projected: projectedConfig(slm, { experts }) }).pretraining!
   const basis = 16 * 5 * 2 * 1024 * 4096
   assert(Math.abs((memory(32) - memory(16)) / (12 * basis) - 1) < 1e-3)
 })

@@ -81,7 +81,15 @@ test('projected-tiny: projected weights, losses, every gradient, ten updates', a
       const rowsOf = { ...batch(0), experts: new Int32Array(rows).fill(expert) }
       close(`logits of expert ${expert}`, relativeError(await small.logits(rowsOf), await session.logits(rowsOf)), 1e-6)
     }
-    await assert.rejects(instantiate(stored, settings.experts, into, device), { code: 'USAGE' })
+    // A mean of vectors is a mean of matrices: the map from one to the other is linear.
+    await instantiate(stored, [3, 0, 1, 0, 0], into, device)
+    for (const { name, values } of openHuggingFace(into).parameters()) {
+      const [, at] = /^(h\.\d+\.mlp\.\w+)\.weight$/.exec(name) ?? []
+      if (!at) continue
+      const [first, third] = [expected.readF32(`projected.0.${at}`), expected.readF32(`projected.2.${at}`)]
+      close(`${name} of a mean`, relativeError(values, first.map((value, i) => 0.75 * value + 0.25 * third[i]!)), 1e-6)
+    }
+    for (const none of [settings.experts, -1, 0.5, [1, 2], new Array<number>(settings.experts).fill(0), [1, 1, 1, 1, -1]]) await assert.rejects(instantiate(stored, none, into, device), { code: 'USAGE' })
     const file = join(stored, 'projected.safetensors'), bytes = readFileSync(file)
     bytes[bytes.length - 5]! ^= 1
     writeFileSync(file, bytes)
