@@ -1,15 +1,14 @@
 import { join, relative } from 'node:path'
 import { availableThreads, Device } from '../../bindings/index.js'
-import { NichelmError } from '../base/errors.js'
 import { writeJson } from '../base/files.js'
 import { assignCorpus, fitClustering, openAssignments, openClustering, tokenText } from '../cluster/index.js'
 import { buildCorpus, openCorpus, splitCorpus, type Corpus } from '../corpus/index.js'
 import { evaluateCorpus, evaluateProjected } from '../evaluate/index.js'
 import { countModel, countParameters, instantiate, modelConfig, openHuggingFace, openProjected, projectedConfig, projectedSpecs, type ModelConfig } from '../model/index.js'
 import { importanceWeights, windowsByCluster } from '../sampling/index.js'
-import { chooseBestPretrained, finetune } from '../specialize/index.js'
+import { chooseBestPretrained, finetune, readTeacherReport } from '../specialize/index.js'
 import { readDocuments, Tokenizer } from '../text/index.js'
-import { addTokenizer, deviceName, pretrain, ProgressDisplay, type Drawing, type TrainProgress, type TrainResult } from '../train/index.js'
+import { addCosts, addTokenizer, deviceName, pretrain, ProgressDisplay, type Drawing, type TrainProgress, type TrainResult } from '../train/index.js'
 import { makeReport } from './makeReport.js'
 import type { Setup } from './setup.js'
 import type { StageContext } from './stage.js'
@@ -109,7 +108,6 @@ export class LocalSteps implements Steps, Disposable {
   }
 
   finetune: Steps['finetune'] = async (context, { start, corpus: from, tokenizer: vocabulary, settings, validationShare, seed, replay, lora, distill }) => {
-    if (distill) throw new NichelmError('CONFIG', 'slm-d cannot be trained yet', { place: { field: 'methods' }, fix: 'Leave it out.' })
     using tokenizer = Tokenizer.load(vocabulary)
     using corpus = openCorpus(from, { tokenizer: tokenizer.hash })
     using generic = replay && openCorpus(replay.corpus, { tokenizer: tokenizer.hash })
@@ -118,9 +116,12 @@ export class LocalSteps implements Steps, Disposable {
     const { result, run } = await this.#train(context, config, countModel(config).parameters, options => finetune({
       ...options, model, corpus, validationShare, seed, settings, ...(endOfText === undefined ? {} : { endOfText }), ...(lora ? { lora } : {}),
       ...(generic && replay ? { replay: { corpus: generic, share: replay.share } } : {}),
+      ...(distill ? { distill: { ...distill, ...(distill.top === undefined ? {} : { cache: { folder: join(context.folder, 'teacher'), k: distill.top } }) } } : {}),
     }))
     addTokenizer(join(vocabulary, 'tokenizer.json'), result.model)
-    return run
+    // What the teacher did ahead of the run is a cost of the run.
+    const ahead = distill && readTeacherReport(context.folder).costs
+    return ahead ? { ...run, costs: addCosts(run.costs, ahead) } : run
   }
 
   async #train(context: StageContext, config: ModelConfig, parameters: number, work: (options: RunOptions) => Promise<TrainResult>): Promise<{ result: TrainResult; run: RunResult }> {
