@@ -4,7 +4,7 @@ import { finetuneLength } from '../recipe/rules.js'
 import type { Setup } from '../recipe/setup.js'
 
 /** What else is decisive for a cell: models, rates, steps. */
-export function settingsOf(setup: Setup, cell: Cell, { tokens }: Outcome): Record<string, unknown> {
+export function settingsOf(setup: Setup, cell: Cell, { tokens, truncation }: Outcome): Record<string, unknown> {
   const { method, dataTokens } = cell, { pretrain, finetune, device: { precision }, context } = setup, usual = finetuneLength(dataTokens ?? tokens, pretrain.rate, finetune)
   const large = method === 'llm' || method === 'llm-lora'
   return {
@@ -14,6 +14,6 @@ export function settingsOf(setup: Setup, cell: Cell, { tokens }: Outcome): Recor
     ...(method === 'slm-pn' ? { projected: setup.projected } : {}), ...(method === 'slm-mix' ? { mixture: setup.mixture } : {}),
     ...(method === 'slm-nopt' ? { nopt: { rate: setup.nopt.rate ?? pretrain.rate, steps: setup.nopt.steps ?? usual.steps } } : {}),
     ...(method === 'llm-lora' ? { lora: { ...setup.lora, alpha: setup.lora.alpha ?? setup.lora.rank, steps: setup.lora.steps ?? 5 * usual.steps, rate: setup.lora.rate ?? usual.rate } } : {}),
-    ...(method === 'slm-d' ? { distill: { ...setup.distill, teacher: setup.distill.teacher ?? setup.llm } } : {}),
+    ...(method === 'slm-d' ? { distill: { ...setup.distill, teacher: setup.distill.teacher ?? setup.llm, ...(truncation ? { truncation } : {}) } } : {}),
   }
 }

@@ -57,6 +57,7 @@ export function checkCells(setup: Setup, cells: readonly Cell[], runs: ReturnTyp
     }
     if (cell.experts !== null) checkExperts(setup, cell, place)
   }
+  if (uses('slm-d') && setup.distill.top !== undefined && setup.finetune.replay > 0) throw config('the teacher\'s distributions are kept of the domain alone, but finetune.replay mixes in generic text', place, ['distill', 'top'], 'Leave it out, so that the teacher computes along, or set finetune.replay to 0.')
   if (uses('slm-pn')) checkProjection(setup, place)
   if (uses('slm-mix') && (setup.mixture.batch ?? setup.pretrain.batch) % setup.pretrain.accumulate) throw config(`${setup.mixture.batch} rows cannot be split into ${setup.pretrain.accumulate} equal parts`, place, ['mixture', 'batch'], 'pretrain.accumulate must divide it.')
   if (uses('llm', 'llm-lora', 'slm-d') && setup.distill.teacher === undefined) {

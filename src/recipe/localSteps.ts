@@ -6,18 +6,17 @@ import { buildCorpus, openCorpus, splitCorpus, type Corpus } from '../corpus/ind
 import { evaluateCorpus, evaluateProjected } from '../evaluate/index.js'
 import { countModel, countParameters, instantiate, modelConfig, openHuggingFace, openProjected, projectedConfig, projectedSpecs, type ModelConfig } from '../model/index.js'
 import { importanceWeights, windowsByCluster } from '../sampling/index.js'
-import { chooseBestPretrained, finetune, readTeacherReport } from '../specialize/index.js'
+import { chooseBestPretrained, finetune, readTeacherReport, type Distillation } from '../specialize/index.js'
 import { readDocuments, Tokenizer } from '../text/index.js'
 import { addCosts, addTokenizer, deviceName, pretrain, ProgressDisplay, type Drawing, type TrainProgress, type TrainResult } from '../train/index.js'
 import { makeReport } from './makeReport.js'
 import type { Setup } from './setup.js'
 import type { StageContext } from './stage.js'
-import type { EvaluateResult, ModelChoice, PretrainInput, RunResult, Steps, StoredCosts } from './steps.js'
+import type { EvaluateResult, FinetuneInput, ModelChoice, PretrainInput, RunResult, Steps, StoredCosts } from './steps.js'
 
 /** What training is told besides what is particular to its kind. */
 type RunOptions = Pick<Parameters<typeof pretrain>[0], 'folder' | 'device' | 'precision' | 'identity' | 'signal' | 'onProgress'>
 
-/** Clusters in a step of slm-pn. */
 const GROUPS = 8
 
 /** The stages done on this machine's device; with several jobs, each on its share of the threads. Dispose it to free the devices. */
@@ -115,13 +114,12 @@ export class LocalSteps implements Steps, Disposable {
     const config = typeof model === 'string' ? openHuggingFace(model).config : model
     const { result, run } = await this.#train(context, config, countModel(config).parameters, options => finetune({
       ...options, model, corpus, validationShare, seed, settings, ...(endOfText === undefined ? {} : { endOfText }), ...(lora ? { lora } : {}),
-      ...(generic && replay ? { replay: { corpus: generic, share: replay.share } } : {}),
-      ...(distill ? { distill: { ...distill, ...(distill.top === undefined ? {} : { cache: { folder: join(context.folder, 'teacher'), k: distill.top } }) } } : {}),
+      ...(generic && replay ? { replay: { corpus: generic, share: replay.share } } : {}), ...(distill ? { distill: distillationOf(distill, context.folder) } : {}),
     }))
     addTokenizer(join(vocabulary, 'tokenizer.json'), result.model)
-    // What the teacher did ahead of the run is a cost of the run.
-    const ahead = distill && readTeacherReport(context.folder).costs
-    return ahead ? { ...run, costs: addCosts(run.costs, ahead) } : run
+    if (!distill) return run
+    const { costs, truncation } = readTeacherReport(context.folder)
+    return { ...run, costs: costs ? addCosts(run.costs, costs) : run.costs, ...(truncation ? { truncation: { ...truncation } } : {}) }
   }
 
   async #train(context: StageContext, config: ModelConfig, parameters: number, work: (options: RunOptions) => Promise<TrainResult>): Promise<{ result: TrainResult; run: RunResult }> {
@@ -200,8 +198,12 @@ function drawingOf({ sampling, projected, settings: { batch, accumulate } }: Pre
   }
 }
 
-/** Eight, or the most below that divides the rows. */
-function groupsFor(rows: number): number {
+/** With `top` the teacher's distributions are kept in the run's folder: each run has a teacher of its own. */
+const distillationOf = ({ teacher, alpha, temperature, top }: NonNullable<FinetuneInput['distill']>, folder: string): Distillation =>
+  ({ teacher, alpha, temperature, ...(top === undefined ? {} : { cache: { k: top, folder: join(folder, 'teacher') } }) })
+
+/** Clusters in a step of slm-pn of so many rows: eight, or the most below that divides them. */
+export function groupsFor(rows: number): number {
   let groups = Math.min(GROUPS, rows)
   while (rows % groups) groups--
   return groups

@@ -4,7 +4,7 @@ import type { Cell } from './cell.js'
 import type { Getter } from './scheduler.js'
 import type { Setup } from './setup.js'
 import type { ModelSource, Stages } from './stages.js'
-import type { AssignResult, EvaluateResult, StoredCosts, WeightsResult } from './steps.js'
+import type { AssignResult, EvaluateResult, RunResult, StoredCosts, WeightsResult } from './steps.js'
 
 /** What finding a cell works with. */
 export interface CellContext extends Getter { cell: Cell; stages: Stages; setup: Setup }
@@ -30,6 +30,7 @@ export interface Outcome {
   /** Folders with metrics.jsonl; `shared`: of several domains. */
   pretraining: { name: string; folder: string; shared: boolean } | null
   finetuning: { name: string; folder: string }
+  truncation?: RunResult['truncation']
   sampling?: { generic: AssignResult; domain: AssignResult; weights: WeightsResult }
 }
 
@@ -66,6 +67,7 @@ export async function specialize({ get, cell, stages }: CellContext, start: Star
     servedFlopsPerToken: tuned.servedFlopsPerToken, before: quality, after, generic,
     cost: { generic: cost.generic, specialization: { ...cost.specialization, finetuning: tuned.costs } },
     curve: curveOf(tuning.folder), pretraining: start.pretraining, finetuning: { name: tuning.name, folder: tuning.folder }, ...(sampling ? { sampling } : {}),
+    ...(tuned.truncation ? { truncation: tuned.truncation } : {}),
   }
 }
 

@@ -31,6 +31,8 @@ export type RunResult = {
   /** FLOPs of a token that the resulting model is served with. */
   servedFlopsPerToken: number
   costs: StoredCosts
+  /** slm-d with a cache: what keeping only the most probable tokens left out. */
+  truncation?: { targets: number; restMass: number; lost: number }
 }
 /** A model on the way: `folder` starts at the stage's. The last is the run's end. */
 export type PretrainResult = RunResult & { models: { steps: number; folder: string; costs: StoredCosts }[] }

@@ -24,7 +24,7 @@ lora: {rank: 4, steps: 10}
 pretrain: {batch: 4, warmup: 2, evaluateEvery: 0, checkpointEvery: 5}
 finetune: {steps: 10, batch: 4, rate: 1e-3, evaluateEvery: 5, patience: 2, replay: 0.2}
 matrix:
-  - {methods: [slm, slm-is, slm-pn, slm-mix, slm-nopt, llm, llm-lora], dataTokens: 3k, budgets: [1280, 2560]}
+  - {methods: [slm, slm-is, slm-pn, slm-mix, slm-d, slm-nopt, llm, llm-lora], dataTokens: 3k, budgets: [1280, 2560]}
   - {methods: [slm-pn, slm-mix], dataTokens: 3k, budgets: 2560, choices: [best-pretrained, best-finetuned], domains: law}
 `
 
@@ -49,7 +49,7 @@ test('an experiment killed at any point goes on where it was, with the same numb
   assert.equal(whole.code, 0, whole.err)
   const numbers = (output: string) => resultsOf(output).cells.map(({ id, after, cost }) => ({ id, nll: after.nll, tokens: [cost.generic.tokens, cost.specialization.tokens] }))
   const all = numbers(at('whole'))
-  assert.equal(all.length, 2 * (6 * 2 + 1) + 4)
+  assert.equal(all.length, 2 * (7 * 2 + 1) + 4)
   assert(kept >= 18 && kept < all.length)
   assert(all.every(cell => Number.isFinite(cell.nll)))
   assert.deepEqual(numbers(at('killed')), all)
