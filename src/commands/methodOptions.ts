@@ -1,11 +1,11 @@
 import { NichelmError } from '../base/errors.js'
-import { LORA, METHOD_NAMES, projectedConfig, usualLayers, type MethodName, type MethodSizes } from '../model/index.js'
+import { LORA, METHOD_NAMES, PROJECTED_PRESETS, projectedConfig, usualLayers, type MethodName, type MethodSizes } from '../model/index.js'
 import type { OptionTable } from './frame.js'
 import { configOf, modelOptions } from './modelOptions.js'
 
 /** A method and its sizes. What is absent is as in arXiv 2402.01093. */
 export const methodOptions = {
-  method: { type: 'string', choices: METHOD_NAMES, default: 'slm' as MethodName, describe: 'Method' },
+  method: { type: 'string', choices: METHOD_NAMES, default: 'slm' as MethodName, describe: 'Method; pn-16, pn-32 and pn-64 as --model are slm-pn over slm' },
   experts: { type: 'number', minimum: 1, describe: 'Experts of slm-pn (default 32) and slm-mix (default 16)' },
   multiplier: { type: 'number', minimum: 1, describe: 'slm-pn: basis matrices for each projected matrix; default: as many as experts' },
   'expert-size': { type: 'number', minimum: 1, describe: 'slm-pn: length of an expert\'s vector; default: as many as experts' },
@@ -31,8 +31,8 @@ const OWN: Partial<Record<keyof MethodArguments, readonly MethodName[]>> = {
 export interface NamedSizes extends MethodSizes { name: string }
 
 /** The sizes that the options give. `rows`: computed at once, each a group of its own for slm-pn. Throws USAGE for an option of another method. */
-export function methodSizes(args: MethodArguments & Parameters<typeof configOf>[0], rows: number): NamedSizes {
-  const { method } = args
+export function methodSizes(given: MethodArguments & Parameters<typeof configOf>[0], rows: number): NamedSizes {
+  const args = fromPreset(given), { method } = args
   for (const [option, methods] of Object.entries(OWN) as [keyof MethodArguments, readonly MethodName[]][])
     if (args[option] !== undefined && !methods.includes(method)) throw new NichelmError('USAGE', `--${option}: belongs to ${methods.join(', ')}, not to ${method}`, { fix: `Give --method ${methods[0]}, or leave --${option} out.` })
   const small = configOf(args)
@@ -50,11 +50,18 @@ export function methodSizes(args: MethodArguments & Parameters<typeof configOf>[
     const experts = args.experts ?? 32, layers = args['projected-layers'], first = layers === undefined ? 0 : Math.floor((small.layers - layers) / 2)
     if (first < 0) throw new NichelmError('USAGE', `--projected-layers: ${layers} projected layers: the model has ${small.layers}`)
     return {
-      name: args.model, method, model: small, experts, rowsPerGroup: Math.max(1, Math.floor(rows / experts)),
+      name: given.model, method, model: small, experts, rowsPerGroup: Math.max(1, Math.floor(rows / experts)),
       projected: projectedConfig(small, {
         experts, multiplier: args.multiplier, expertSize: args['expert-size'], layers: layers === undefined ? usualLayers(small.layers) : Array.from({ length: layers }, (_, index) => first + index),
       }),
     }
   }
   return { name: args.model, method, model: small }
+}
+
+/** pn-16, pn-32 and pn-64 stand for slm-pn over slm with so many experts. */
+function fromPreset<Arguments extends MethodArguments & { model: string }>(args: Arguments): Arguments {
+  if (!Object.hasOwn(PROJECTED_PRESETS, args.model)) return args
+  if (args.method !== 'slm' && args.method !== 'slm-pn') throw new NichelmError('USAGE', `--model ${args.model}: is a projected network, not ${args.method}`, { fix: 'Leave --method out, or name another model.' })
+  return { ...args, model: 'slm', method: 'slm-pn', experts: args.experts ?? PROJECTED_PRESETS[args.model as keyof typeof PROJECTED_PRESETS].experts }
 }

@@ -21,13 +21,13 @@ export const params = define({
     const { name, ...sizes } = methodSizes(args, args.batch), { model: config, projected, experts, teacher, lora } = sizes
     const counts = countMethod(sizes), served = countModel(config), memory = planMethod({ ...sizes, precision: args.precision, rows: args.batch })
     const result = {
-      method: args.method, model: name, ...counts, ...served, trainingMemoryBytes: memory.pretraining ?? memory.finetuning, finetuningMemoryBytes: memory.finetuning,
-      ...experts === undefined ? {} : { experts }, ...projected && { projected }, ...args.method === 'llm-lora' ? { lora } : {}, config, ...teacher && { teacher },
+      method: sizes.method, model: name, ...counts, ...served, trainingMemoryBytes: memory.pretraining ?? memory.finetuning, finetuningMemoryBytes: memory.finetuning,
+      ...experts === undefined ? {} : { experts }, ...projected && { projected }, ...sizes.method === 'llm-lora' ? { lora } : {}, config, ...teacher && { teacher },
     }
     const full = (count: number | null): string => count === null ? 'none' : count.toLocaleString('en'), flops = (count: number | null): string => count === null ? 'none' : count.toExponential(3)
     const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`
     print(args.json, result, () => [
-      `${args.method}: ${METHOD_WORDS[args.method]}`,
+      `${sizes.method}: ${METHOD_WORDS[sizes.method]}`,
       `${name}, vocabulary ${config.vocabulary}: ${config.layers} layers, width ${config.width}, ${config.heads} heads, MLP ${config.mlp}, context ${config.context}`,
       ...experts === undefined ? [] : [`experts             ${experts}`],
       `parameters          ${full(counts.pretrainingParameters)} pretrained, ${full(counts.finetunedParameters)} fine-tuned, ${full(counts.servedParameters)} served`,

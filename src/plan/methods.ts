@@ -1,5 +1,5 @@
 import { countMethod, projectedConfig, type MethodName, type ModelConfig } from '../model/index.js'
-import { finetuneRule } from '../specialize/rules.js'
+import { finetuneRule } from '../specialize/index.js'
 import { expect, type Evidence } from './evidence.js'
 
 export interface PlanRequest {

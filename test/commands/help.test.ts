@@ -49,6 +49,7 @@ const WRONG: [string[], RegExp][] = [
   [['params', '--model', 'slm', '--experts', '4'], /--experts: belongs to slm-pn, slm-mix, not to slm/],
   [['params', '--model', 'slm', '--method', 'slm-pn', '--experts', '0'], /--experts 0: must be at least 1/],
   [['params', '--model', 'slm', '--method', 'slm-pn', '--projected-layers', '8'], /8 projected layers: the model has 7/],
+  [['params', '--model', 'pn-32', '--method', 'slm-mix'], /pn-32: is a projected network, not slm-mix/],
   [['params', '--model', 'nano', '--method', 'slm-d'], /slm-d needs a teacher/],
   [['plan', '--domain-tokens', '1M', '--flops', '1e20'], /--model or --parameters: give one of them/],
   [['plan', '--model', 'slm', '--domain-tokens', '1M'], /--device-hours or --flops: give one of them/],
