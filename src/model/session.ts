@@ -295,9 +295,8 @@ export class ModelSession implements Disposable {
     return nll
   }
 
-  /** Logits [rows, length, vocabulary] f32. */
-  async logits(batch: HostRows): Promise<Float32Array<ArrayBuffer>> {
-    const logits = new Float32Array(this.rows * this.length * this.config.vocabulary)
+  /** Logits [rows, length, vocabulary] f32, in `logits` where that is given: they may be large. */
+  async logits(batch: HostRows, logits = new Float32Array(this.rows * this.length * this.config.vocabulary)): Promise<Float32Array<ArrayBuffer>> {
     await this.device.run(this.#arena, [...this.#project([batch]), this.#command('logits', this.#inputs(batch))], [this.#plan.layout.offset(this.#plan.logits!), logits])
     return logits
   }

@@ -55,7 +55,7 @@ export class Teaching implements Disposable {
   /** Identifies the teacher. */
   readonly hash: string
   readonly #teacher: Teacher
-  #source: { cache: TeacherCache } | { session: ModelSession } | undefined
+  #source: { cache: TeacherCache } | { session: ModelSession; logits: Float32Array<ArrayBuffer> } | undefined
 
   /** Throws CONFIG or INPUT, before any work, if the student cannot learn so from this teacher. */
   constructor(readonly settings: TeachingOptions) {
@@ -72,7 +72,7 @@ export class Teaching implements Disposable {
     if (cache) this.#source = { cache: await cacheTeacher({ ...cache, teacher, corpus, temperature, device, precision, signal }) }
     else {
       const session = new ModelSession(device, { config: teacher.config, precision, rows, length, logits: true })
-      this.#source = { session }
+      this.#source = { session, logits: new Float32Array(rows * length * teacher.config.vocabulary) }
       for (const { name, values } of teacher.parameters()) session.write('values', name, values)
       await session.refresh()
     }
@@ -85,9 +85,9 @@ export class Teaching implements Disposable {
     const source = this.#source, shape = { rows: count, length: this.settings.length }
     if (!source) throw new NichelmError('INTERNAL', 'the teacher is not prepared')
     if ('cache' in source) return cachedRows(source.cache, reader, draw, first, shape)
-    const { session } = source, batch = drawBatch(reader, draw, first, shape)
-    // Asked for when its turn comes: the logits of all parts of a step are more than need be in memory.
-    return { ...batch, teacher: async () => ({ logits: await session.logits(batch) }), flops: session.forwardFlops }
+    const { session, logits } = source, batch = drawBatch(reader, draw, first, shape)
+    // Asked for when its turn comes, and copied before the next: the logits of one part of a step are all that is in memory.
+    return { ...batch, teacher: async () => ({ logits: await session.logits(batch, logits) }), flops: session.forwardFlops }
   }
 
   dispose(): void {

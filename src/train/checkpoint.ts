@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { NichelmError } from '../base/errors.js'
 import { SafetensorsFile, writeSafetensors, type TensorToWrite } from '../base/safetensors.js'
-import type { ModelSession } from '../model/index.js'
+import { countParameters, type ModelSession } from '../model/index.js'
 
 const stateSchema = z.strictObject({
   /** Steps done. */
@@ -29,19 +29,19 @@ function* tensorsOf(session: ModelSession, runs: readonly ('values' | 'm' | 'v')
     for (const spec of session.trained) yield { name: `${run}.${spec.name}`, dtype: 'F32', shape: spec.shape, data: () => session.read(run, spec.name) }
 }
 
-const metadata = (state: TrainState): Record<string, string> => ({ format: 'nichelm-checkpoint 1', state: JSON.stringify(state) })
+const metadata = (session: ModelSession, state: TrainState): Record<string, string> => ({ format: 'nichelm-checkpoint 1', trained: String(countParameters(session.trained)), state: JSON.stringify(state) })
 
 /** Writes a checkpoint (parameters, moments, state, checksums) whole or not at all, then removes all but the last `keep`. */
 export function saveCheckpoint(folder: string, session: ModelSession, state: TrainState, keep: number): void {
   mkdirSync(folder, { recursive: true })
-  writeSafetensors(fileOf(folder, state.step), tensorsOf(session, ['values', 'm', 'v']), { metadata: metadata(state), checksums: true })
+  writeSafetensors(fileOf(folder, state.step), tensorsOf(session, ['values', 'm', 'v']), { metadata: metadata(session, state), checksums: true })
   for (const step of checkpointSteps(folder).slice(0, -keep)) rmSync(fileOf(folder, step), { force: true })
 }
 
 /** Keeps the parameters of the best evaluation so far. */
 export function saveBest(folder: string, session: ModelSession, state: TrainState): void {
   mkdirSync(folder, { recursive: true })
-  writeSafetensors(bestFile(folder), tensorsOf(session, ['values']), { metadata: metadata(state), checksums: true })
+  writeSafetensors(bestFile(folder), tensorsOf(session, ['values']), { metadata: metadata(session, state), checksums: true })
 }
 
 /** Steps that there are checkpoints of, ascending. */
@@ -67,7 +67,8 @@ async function load(file: string, session: ModelSession, runs: readonly ('values
   try {
     using source = new SafetensorsFile(file)
     source.verify()
-    const state = readState(source)
+    const state = readState(source), { trained } = source.metadata, here = countParameters(session.trained)
+    if (trained !== undefined && Number(trained) !== here) throw new NichelmError('CORRUPT', `holds ${trained} trained parameters; this run trains ${here}`, { place: { file, field: 'trained' } })
     for (const tensor of tensorsOf(session, runs)) {
       const { shape } = source.entry(tensor.name)
       if (shape.join() !== tensor.shape.join()) throw new NichelmError('CORRUPT', `has the shape [${shape.join(', ')}]; the model's is [${tensor.shape.join(', ')}]`, { place: { file, field: tensor.name } })

@@ -36,6 +36,23 @@ function ok<Result>({ code, err, out }: Outcome): Result {
 
 interface Run { stages: { name: string; cached: boolean }[]; report: string; results: { method: string; before: { perplexity: number }; after: { perplexity: number } }[] }
 
+test('a model learns from a teacher that computes along, or from its most probable tokens kept on disk', async t => {
+  const folder = temporary(t), recipe = join(folder, 'recipe.yaml')
+  texts(folder)
+  writeFileSync(recipe, `${RECIPE}methods: [slm, slm-d]\nllm: {preset: nano, layers: 1, width: 64, heads: 2, context: 32}\n`)
+  const costsOf = () => (JSON.parse(readFileSync(join(folder, 'out', 'finetune-slm-d-law', 'stage.json'), 'utf8')) as { result: { costs: { flops: number }; steps: number } }).result
+  const plain = ok<Run>(await nichelm(['run', recipe, '--json', '--set', 'distill.alpha=0.7'])), along = costsOf()
+  const kept = ok<Run>(await nichelm(['run', recipe, '--json', '--set', 'distill.alpha=0.7', '--set', 'distill.top=20'])), cached = costsOf()
+  for (const { results } of [plain, kept]) {
+    assert.deepEqual(results.map(result => result.method), ['slm', 'slm-d'])
+    assert(results[1]!.after.perplexity < results[1]!.before.perplexity)
+    assert.notEqual(results[1]!.after.perplexity, results[0]!.after.perplexity)
+  }
+  const report = JSON.parse(readFileSync(join(folder, 'out', 'finetune-slm-d-law', 'teacher.json'), 'utf8')) as { k: number; truncation: { restMass: number }; costs: { flops: number } }
+  assert(report.k === 20 && report.truncation.restMass > 0 && report.truncation.restMass < 1)
+  assert(cached.costs.flops > report.costs.flops && along.costs.flops > 0)
+})
+
 test('a recipe from text to a specialized model; the second run does nothing; a changed setting redoes what it must', async t => {
   const folder = temporary(t), recipe = join(folder, 'recipe.yaml')
   texts(folder)
