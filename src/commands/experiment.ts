@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { NichelmError } from '../base/errors.js'
 import { loadExperiment, planExperiment, runExperiment } from '../experiment/index.js'
 import { LocalSteps, planText } from '../recipe/index.js'
+import { writeExperimentReport } from '../report/experiment/index.js'
 import { deviceName } from '../train/index.js'
 import { define, interruption, jsonOption, print, progress } from './frame.js'
 import { version } from './version.js'
@@ -35,8 +36,10 @@ export const experiment = define({
     }
     const machine = { device: deviceName(steps.device.describe()), jobs, node: process.versions.node, system: `${process.platform} ${process.arch}`, version: version() }
     const { results, failed } = await runExperiment(loaded, steps, { signal: interruption.signal, log: progress, jobs, only, machine })
+    // What failed does not keep the rest from being shown.
+    const report = results.cells.length ? (await writeExperimentReport(join(setup.output, 'report'), results)).html : undefined
     if (failed[0]) throw new NichelmError(failed[0].error.code, `${failed.length} of ${results.cells.length + failed.length} cells failed, the first: ${failed[0].error.message}`, { cause: failed[0].error, ...(failed[0].error.fix ? { fix: failed[0].error.fix } : {}) })
     const at = join(setup.output, 'results.json')
-    print(json, { results: at, cells: results.cells.map(({ id, before, after }) => ({ id, before: before?.perplexity ?? null, after: after?.perplexity ?? null })) }, () => `${results.cells.length} cells in ${at}, and as a table in results.csv beside it`)
+    print(json, { results: at, report: report ?? null, cells: results.cells.map(({ id, before, after }) => ({ id, before: before?.perplexity ?? null, after: after?.perplexity ?? null })) }, () => `${results.cells.length} cells in ${at}, and as a table in results.csv beside it${report === undefined ? '' : `\nReport: ${report}`}`)
   },
 })

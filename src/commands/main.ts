@@ -15,15 +15,16 @@ import { finetune } from './finetune.js'
 import { instantiate } from './instantiate.js'
 import { params } from './params.js'
 import { plan } from './plan.js'
+import { report } from './report.js'
 import { run } from './run.js'
 import { tokenizer } from './tokenizer.js'
 import { train } from './train.js'
 import { version } from './version.js'
 import { weights } from './weights.js'
 
-const COMMANDS: readonly CommandModule[] = [run, experiment, tokenizer, corpus, cluster, weights, train, finetune, instantiate, evaluate, plan, params, bench, doctor]
+const COMMANDS: readonly CommandModule[] = [run, experiment, tokenizer, corpus, cluster, weights, train, finetune, instantiate, evaluate, report, plan, params, bench, doctor]
 
-function report(error: unknown, stack: boolean): number {
+function tell(error: unknown, stack: boolean): number {
   const told = error instanceof NichelmError ? error : interruption.signal.aborted ? interrupted() : new NichelmError('INTERNAL', error instanceof Error ? error.message : String(error), { fix: 'This is a defect of nichelm. Run again with --stack and report it.', cause: error })
   process.stderr.write(`error: ${told.message}\n`)
   if (told.fix) process.stderr.write(`${told.fix}\n`)
@@ -61,7 +62,7 @@ async function main(args: string[]): Promise<number> {
     throw usageError(message, args, knownHere(parser))
   })
   try { await parser.parseAsync() } catch (error) { failure = error }
-  return failure === undefined ? Number(process.exitCode ?? 0) : report(failure, args.includes('--stack'))
+  return failure === undefined ? Number(process.exitCode ?? 0) : tell(failure, args.includes('--stack'))
 }
 
 for (const name of ['SIGINT', 'SIGTERM'] as const) {
