@@ -2,7 +2,7 @@ import type { MethodName } from '../model/index.js'
 import { PAPER } from '../report/experiment/paper.js'
 import { ablation } from '../report/experiment/findings.js'
 import type { ExperimentResults } from '../report/experiment/results.js'
-import { viewOf, type View } from '../report/experiment/view.js'
+import { comparable, viewOf, type View } from '../report/experiment/view.js'
 import { readCurve, readSizes, type CurvePoint, type Reading } from './curve.js'
 
 /** Losses after fine-tuning that were measured at one scale of model. */
@@ -47,12 +47,13 @@ export function paperEvidence(): Evidence {
   }
 }
 
-/** What an experiment measured on all of its domains; undefined if it has no curve of slm to compare with. */
+/** What an experiment measured; undefined if it has no curve of slm to compare with. */
 export function experimentEvidence(results: ExperimentResults, file: string): Evidence | undefined {
   const view = viewOf(results), curves = new Map<MethodName, Map<number, CurvePoint[]>>(), clusters: Evidence['clusters'] = {}, passes = new Map<number, number>()
   let served = 0
-  for (const method of view.methods) for (const size of view.sizes) {
-    const points = view.series(method, size).filter(({ after }) => after)
+  for (const size of view.sizes) for (const method of view.methods) {
+    // Smaller budgets may have been run on a part of the domains: what is compared is on the same ones.
+    const points = comparable(view, view.methods, size).series(method)
     if (!points.length) continue
     const parameters = points[0]!.cells[0]!.parameters.served, known = curves.get(method) ?? new Map<number, CurvePoint[]>()
     known.set(size, points.map(point => ({ ratio: (point.budgetTokens ?? 0) / parameters, nll: point.after!.nll })))
@@ -64,7 +65,7 @@ export function experimentEvidence(results: ExperimentResults, file: string): Ev
     if (trained.length) passes.set(size, trained.reduce((a, b) => a + b) / trained.length / size)
   }
   if (!curves.has('slm') || curves.size < 2) return undefined
-  const tries = view.sizes.slice(0, 1).flatMap(size => ablation(view.points, 'slm-is', 'clusters', size))
+  const tries = view.sizes.slice(0, 1).flatMap(size => ablation(view.points, 'slm-is', 'clusters', size).points)
   const best = tries.length ? tries.reduce((a, b) => b.after!.nll < a.after!.nll ? b : a).clusters! : 0
   return {
     kind: 'experiment', source: `the experiment ${results.experiment.name} (${file}: ${Math.round(served).toLocaleString('en')} parameters, ${view.domains.length} domains)`, served, sizes: view.sizes, curves,

@@ -17,7 +17,7 @@ export function findEvidence(parameters: number, given: readonly string[], folde
   const paper = paperEvidence(), skipped: string[] = []
   if (given.length) {
     const all = given.flatMap(path => experimentEvidence(readResults(path), path) ?? [])
-    if (!all.length) throw new NichelmError('INPUT', 'has no results of slm and of another method on all of its domains', { place: { file: given.join(', ') }, fix: 'Let the experiment run on, or leave --results out to plan by the paper.' })
+    if (!all.length) throw new NichelmError('INPUT', 'has no results of slm and of another method', { place: { file: given.join(', ') }, fix: 'Let the experiment run on, or leave --results out to plan by the paper.' })
     return { evidence: nearest(all, parameters), fallback: paper, skipped }
   }
   const found = [...new Set([folder, packageRoot])].flatMap(root => ['results', 'runs'].filter(name => existsSync(join(root, name)))

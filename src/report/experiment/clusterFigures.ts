@@ -5,19 +5,20 @@ import { ablation } from './findings.js'
 import { PAPER } from './paper.js'
 import { METHOD_STYLES, stepStyles } from './styles.js'
 import type { View } from './view.js'
-import { hover, tokens } from './words.js'
+import { hover, onlyOn, tokens } from './words.js'
 
 /** Perplexity after fine-tuning by the number of clusters or of experts, a chart for each size of data: one scale for all would hide the slopes. */
 export async function ablationFigure(view: View): Promise<string> {
-  const cases = ([['slm-is', 'clusters'], ['slm-pn', 'experts'], ['slm-mix', 'experts']] as const).filter(([method, field]) => view.sizes.some(size => ablation(view.points, method, field, size).length))
+  const cases = ([['slm-is', 'clusters'], ['slm-pn', 'experts'], ['slm-mix', 'experts']] as const).filter(([method, field]) => view.sizes.some(size => ablation(view.points, method, field, size).points.length))
   const panel = (method: string, field: string, size: number): string => `${method} by ${field}, ${tokens(size)} tokens`
-  const marks = view.sizes.flatMap(size => cases.flatMap(([method, field]): Mark[] => ablation(view.points, method, field, size)
+  const marks = view.sizes.flatMap(size => cases.flatMap(([method, field]): Mark[] => ablation(view.points, method, field, size).points
     .map(point => ({ panel: panel(method, field, size), series: method, x: point[field]!, y: point.after!.perplexity, hover: hover(point, 'after', method) }))))
   if (!marks.length) return ''
+  const on = [...new Set(view.sizes.flatMap(size => cases.map(([method, field]) => onlyOn(ablation(view.points, method, field, size).domains, view.domainsAt(size)))))].filter(Boolean)
   return figureBlock({
     id: 'ablations', heading: 'How many clusters, how many experts', legend: legend(cases.map(([method]) => method), METHOD_STYLES),
     body: await panelChart({ marks, panels: view.sizes.flatMap(size => cases.map(([method, field]) => panel(method, field, size))), columns: Math.max(2, cases.length), x: { title: '', unit: 'count', log: true }, y: { title: 'perplexity', unit: 'plain' }, styles: METHOD_STYLES }),
-    caption: 'Macro-average after fine-tuning, all else equal. In the paper more clusters were better for slm-is, up to 1,024.',
+    caption: `Macro-average after fine-tuning, all else equal${on.length ? `, over ${on.join('; ')}` : ''}. In the paper more clusters were better for slm-is, up to 1,024.`,
   })
 }
 

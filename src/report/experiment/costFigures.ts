@@ -5,8 +5,8 @@ import { panelChart, type Mark } from './charts.js'
 import { studentCost, totalCost, type Point } from './points.js'
 import type { CostKind, Phase } from './series.js'
 import { METHOD_STYLES } from './styles.js'
-import type { View } from './view.js'
-import { hover, tokens } from './words.js'
+import { comparable, type View } from './view.js'
+import { hover, onlyOn, tokens } from './words.js'
 
 /** Points whose perplexity is so many times the greatest of the plain small model's are told in the caption, for they would flatten all others. */
 const FAR = 1.25
@@ -38,6 +38,13 @@ function near(marks: readonly Mark[]): { marks: Mark[]; far: string } {
   return { marks: marks.filter(mark => !far.includes(mark)), far: words.length ? ` Above the frame: ${words.join(', ')}.` : '' }
 }
 
+/** At each size of data the series on the domains on which most can be compared, and which these are, for the caption. */
+function bySize(view: View, methods: readonly MethodName[]): { series: (method: MethodName, size: number) => Point[]; words: string } {
+  const found = new Map(view.sizes.map(size => [size, comparable(view, methods, size)]))
+  const parts = view.sizes.flatMap(size => { const on = onlyOn(found.get(size)!.domains, view.domainsAt(size)); return on ? [`${tokens(size)} tokens: over ${on}`] : [] })
+  return { series: (method, size) => found.get(size)?.series(method) ?? [], words: parts.length ? ` (${parts.join('; ')}; the others were not run at every budget)` : '' }
+}
+
 interface CostFigure { id: string; heading: string; panels: readonly string[]; columns: number; curves: readonly Curve[]; cost: string; caption: string; view: View }
 
 async function costFigure({ id, heading, panels, columns, curves, cost, caption, view }: CostFigure): Promise<string> {
@@ -66,29 +73,29 @@ const sizePanel = (size: number): string => `fine-tuned on ${tokens(size)} token
 
 /** Perplexity on the domains against the cost of pretraining, before and after fine-tuning. */
 export function specializedFigure(view: View): Promise<string> {
-  const methods = view.methods.filter(method => method !== 'slm-nopt' && method !== 'slm-d' && method !== 'llm-lora'), small = view.sizes[0]!
+  const methods = view.methods.filter(method => method !== 'slm-nopt' && method !== 'slm-d' && method !== 'llm-lora'), small = view.sizes[0]!, at = bySize(view, methods)
   return costFigure({
     id: 'specialized', heading: 'Perplexity on the domains against the cost of pretraining', panels: ['before fine-tuning', ...view.sizes.map(sizePanel)], columns: Math.min(3, 1 + view.sizes.length), view, cost: 'cost of pretraining',
     curves: methods.flatMap(method => [
-      { panel: 'before fine-tuning', method, points: view.series(method, small), phase: 'before' as const, cost: pretraining },
-      ...view.sizes.map(size => ({ panel: sizePanel(size), method, points: view.series(method, size), phase: 'after' as const, cost: pretraining })),
+      { panel: 'before fine-tuning', method, points: at.series(method, small), phase: 'before' as const, cost: pretraining },
+      ...view.sizes.map(size => ({ panel: sizePanel(size), method, points: at.series(method, size), phase: 'after' as const, cost: pretraining })),
     ]),
-    caption: 'Macro-average over the domains. For slm-is the cost is that of its own pretraining, which every domain pays again; for the others pretraining serves all domains.',
+    caption: `Macro-average${at.words}. For slm-is the cost is that of its own pretraining, which every domain pays again; for the others pretraining serves all domains.`,
   })
 }
 
 /** Distillation against the student's cost and against the whole. */
 export function distillationFigure(view: View): Promise<string> {
   if (!view.methods.includes('slm-d')) return Promise.resolve('')
-  const methods = (['slm', 'slm-pn', 'slm-d'] as const).filter(method => view.methods.includes(method))
+  const methods = (['slm', 'slm-pn', 'slm-d'] as const).filter(method => view.methods.includes(method)), at = bySize(view, methods)
   const panels = view.sizes.flatMap(size => [`${tokens(size)} tokens: cost of the student alone`, `${tokens(size)} tokens: teacher counted`])
   return costFigure({
     id: 'distillation', heading: 'Distillation against the cost of the student, and against all of it', panels, columns: 2, view, cost: 'cost for one domain',
     curves: view.sizes.flatMap(size => methods.flatMap(method => [
-      { panel: `${tokens(size)} tokens: cost of the student alone`, method, points: view.series(method, size), phase: 'after' as const, cost: (point: Point, kind: CostKind) => studentCost(point)[kind] },
-      { panel: `${tokens(size)} tokens: teacher counted`, method, points: view.series(method, size), phase: 'after' as const, cost: (point: Point, kind: CostKind) => totalCost(point, 1)[kind] },
+      { panel: `${tokens(size)} tokens: cost of the student alone`, method, points: at.series(method, size), phase: 'after' as const, cost: (point: Point, kind: CostKind) => studentCost(point)[kind] },
+      { panel: `${tokens(size)} tokens: teacher counted`, method, points: at.series(method, size), phase: 'after' as const, cost: (point: Point, kind: CostKind) => totalCost(point, 1)[kind] },
     ])),
-    caption: 'After fine-tuning. The teacher costs its pretraining, its fine-tuning on the domain and its forward passes.',
+    caption: `Macro-average after fine-tuning${at.words}. The teacher costs its pretraining, its fine-tuning on the domain and its forward passes.`,
   })
 }
 
@@ -97,12 +104,13 @@ export const DOMAIN_COUNTS = [1, 7, 50] as const
 
 /** Perplexity against total(N) = generic + specialization x N. */
 export function totalFigure(view: View): Promise<string> {
+  const at = bySize(view, view.methods)
   const panel = (size: number, count: number): string => `${count === 1 ? '1 domain' : `${count} domains`}, ${tokens(size)} tokens`
   return costFigure({
     id: 'total', heading: 'Perplexity against the total cost, by the number of domains', panels: view.sizes.flatMap(size => DOMAIN_COUNTS.map(count => panel(size, count))), columns: 3, view, cost: 'total cost',
     curves: view.sizes.flatMap(size => DOMAIN_COUNTS.flatMap(count => view.methods.map(method =>
-      ({ panel: panel(size, count), method, points: view.series(method, size), phase: 'after' as const, cost: (point: Point, kind: CostKind) => totalCost(point, count)[kind] })))),
-    caption: 'total(N) = generic + specialization x N, after fine-tuning. Importance sampling pays its pretraining for every domain; a projected network or a mixture pays once.',
+      ({ panel: panel(size, count), method, points: at.series(method, size), phase: 'after' as const, cost: (point: Point, kind: CostKind) => totalCost(point, count)[kind] })))),
+    caption: `total(N) = generic + specialization x N; macro-average after fine-tuning${at.words}. Importance sampling pays its pretraining for every domain; a projected network or a mixture pays once.`,
   })
 }
 

@@ -1,10 +1,10 @@
 import type { MethodName } from '../../model/index.js'
 import { perplexity } from '../format.js'
-import { averageOf, CHOICES, domainsOf, studentCost, totalCost, type Average, type Point } from './points.js'
+import { averageOf, CHOICES, common, domainsOf, onDomains, studentCost, totalCost, type Average, type Common, type Point } from './points.js'
 import { PAPER } from './paper.js'
 import type { ExperimentResults } from './results.js'
 import { atEqualCost, atEqualTokens, gain, lastOf, mainVariants, seriesOf, sizesOf } from './series.js'
-import { costIn, costWords, lower, quality, tokens } from './words.js'
+import { costIn, costWords, lower, onlyOn, quality, tokens } from './words.js'
 
 /** `level`: within `SAME`; `partly`: on some sizes of data and not on others; `open`: results are missing. */
 export type Verdict = 'held' | 'partly' | 'level' | 'not' | 'open'
@@ -40,6 +40,9 @@ export function findingsOf(results: ExperimentResults, points: readonly Point[])
     against(context), distillation(context), lora(context), clusters(context), choices(context), broad(results, context),
   ]
 }
+
+/** Which domains an average is of, if not of all. */
+const part = (domains: readonly string[], all: readonly string[]): string => onlyOn(domains, all) && `, on ${onlyOn(domains, all)}`
 
 interface Pair { size: number; budgetTokens: number | null; a: Average; b: Average; gain: number; domains: number; of: number }
 
@@ -92,16 +95,17 @@ function projectedTokens(context: Context): Finding {
 }
 
 /** Two methods at the same cost, by FLOPs and by hours: a sentence for each size of data. */
-function costSentences({ sizes, series }: Context, a: MethodName, b: MethodName, cost: 'pretraining' | 'total'): { gains: number[]; sentences: string[] } {
+function costSentences({ sizes, series, domains }: Context, a: MethodName, b: MethodName, cost: 'pretraining' | 'total'): { gains: number[]; sentences: string[] } {
   const gains: number[] = []
   const sentences = sizes.flatMap(size => {
+    const shared = common([...series(a, size), ...series(b, size)]), [one, other] = [a, b].map(method => shared.points.filter(point => point.method === method)) as [Point[], Point[]]
     const parts = (['hours', 'flops'] as const).flatMap(kind => {
-      const found = atEqualCost(series(a, size), series(b, size), 'after', point => cost === 'total' ? totalCost(point, 1)[kind] : point.cost.pretraining[kind])
+      const found = atEqualCost(one, other, 'after', point => cost === 'total' ? totalCost(point, 1)[kind] : point.cost.pretraining[kind])
       if (!found) return []
       gains.push(gain(found.a, found.b))
       return [`${lower(gains.at(-1)!)} at ${costIn(kind, found.cost)} (${perplexity(found.a.perplexity)} against ${perplexity(found.b.perplexity)})`]
     })
-    return parts.length ? [`Fine-tuned on ${tokens(size)} tokens, at equal ${cost === 'total' ? 'cost of pretraining and fine-tuning' : 'cost of pretraining'}, ${a} is ${parts.join(' and ')} than ${b}.`] : []
+    return parts.length ? [`Fine-tuned on ${tokens(size)} tokens, at equal ${cost === 'total' ? 'cost of pretraining and fine-tuning' : 'cost of pretraining'}, ${a} is ${parts.join(' and ')} than ${b}${part(shared.domains, domains.get(size)!)}.`] : []
   })
   return { gains, sentences }
 }
@@ -147,41 +151,43 @@ const SMALL: readonly MethodName[] = ['slm', 'slm-is', 'slm-pn', 'slm-mix', 'slm
 
 function bestSmall({ sizes, series }: Context): Finding {
   const rows = sizes.flatMap(size => {
-    const ranked = SMALL.flatMap(method => { const last = lastOf(series(method, size), 'after'); return last ? [last] : [] }).sort((a, b) => a.after!.nll - b.after!.nll)
-    return ranked.length > 1 && ranked.some(({ method }) => method === 'slm-is') ? [{ size, ranked }] : []
+    const budget = lastOf(series('slm-is', size), 'after')?.budgetTokens
+    const ranked = SMALL.flatMap(method => series(method, size).filter(({ after, budgetTokens }) => after && (budgetTokens === null || budgetTokens === budget))).sort((a, b) => a.after!.nll - b.after!.nll)
+    return budget && ranked.length > 1 ? [{ size, budget, ranked }] : []
   })
   const wins = rows.filter(({ ranked }) => ranked[0]!.method === 'slm-is').length
   return {
     claim: 'slm-is is the best small model at every size of data.', paper: 'So in the paper, with 1,024 clusters.', verdict: !rows.length ? 'open' : wins === rows.length ? 'held' : wins ? 'partly' : 'not',
-    measured: rows.map(({ size, ranked }) => `At ${tokens(size)} tokens, each with its longest pretraining: ${ranked.map(({ method, after }) => `${method} ${perplexity(after!.perplexity)}`).join(', ')}.`),
+    measured: rows.map(({ size, budget, ranked }) => `Fine-tuned on ${tokens(size)} tokens, pretrained on ${tokens(budget)}: ${ranked.map(({ method, after }) => `${method} ${perplexity(after!.perplexity)}`).join(', ')}.`),
   }
 }
 
-function against({ sizes, series }: Context): Finding {
-  const found = sizes.flatMap(size => {
-    const [a, b] = [lastOf(series('slm-is', size), 'after'), lastOf(series('llm', size), 'after')]
-    return a && b ? [{ size, a, b, gain: gain(a.after!, b.after!) }] : []
-  })
+function against(context: Context): Finding {
+  const found = pairs(context, 'slm-is', 'llm'), cost = (method: MethodName, { size, budgetTokens }: Pair): string => {
+    const point = context.series(method, size).find(one => one.budgetTokens === budgetTokens)
+    return point ? costWords(totalCost(point, 1)) : 'unknown'
+  }
   return {
     claim: 'On the least data, slm-is beats even the larger model (llm).', paper: `So at 1M tokens, for under ${PAPER.importanceHours} hours a domain; the llm is ahead with more data.`,
-    verdict: verdictOf(found.slice(0, 1).map(pair => pair.gain)), measured: found.map(({ size, a, b, gain: by }) => `On ${tokens(size)} tokens slm-is reaches ${quality(a.after!)}, ${lower(by)} than the llm's ${quality(b.after!)}, for ${costWords(totalCost(a, 1))} against ${costWords(totalCost(b, 1))} in all.`),
+    verdict: verdictOf(found.slice(0, 1).map(pair => pair.gain)), measured: found.map(pair => `${beside('slm-is', 'the llm', pair)} One domain costs ${cost('slm-is', pair)} against ${cost('llm', pair)}.`),
   }
 }
 
 function distillation(context: Context): Finding {
-  const { sizes, series } = context, gains: number[] = []
+  const { sizes, series, domains } = context, gains: number[] = []
   const measured = sizes.flatMap(size => {
+    const shared = common((['slm-d', 'slm', 'slm-pn'] as const).flatMap(method => series(method, size))), on = part(shared.domains, domains.get(size)!), of = (method: MethodName): Point[] => shared.points.filter(point => point.method === method)
     const student = (['hours', 'flops'] as const).flatMap(kind => {
-      const found = atEqualCost(series('slm-d', size), series('slm', size), 'after', point => studentCost(point)[kind])
+      const found = atEqualCost(of('slm-d'), of('slm'), 'after', point => studentCost(point)[kind])
       return found ? [`${lower(gain(found.a, found.b))} at ${costIn(kind, found.cost)}`] : []
     })
-    const [one, other] = [lastOf(series('slm-d', size), 'after'), lastOf(series('slm-pn', size), 'after')]
+    const [one, other] = [lastOf(of('slm-d'), 'after'), lastOf(of('slm-pn'), 'after')]
     const whole = one && other ? [{ d: one, pn: other, by: gain(other.after!, one.after!), cheaper: totalCost(other, 1).flops <= totalCost(one, 1).flops }] : []
     // A result that is better for less needs no equal cost.
     for (const { by, cheaper } of whole) if (cheaper || by < 0) gains.push(by)
     return [
-      ...student.length ? [`Fine-tuned on ${tokens(size)} tokens, at equal cost of the student alone, slm-d is ${student.join(' and ')} than slm.`] : [],
-      ...whole.map(({ d, pn, by }) => `With the teacher counted slm-d reaches ${quality(d.after!)} for ${costWords(totalCost(d, 1))}; slm-pn, ${lower(by)}, ${quality(pn.after!)} for ${costWords(totalCost(pn, 1))}.`),
+      ...student.length ? [`Fine-tuned on ${tokens(size)} tokens, at equal cost of the student alone, slm-d is ${student.join(' and ')} than slm${on}.`] : [],
+      ...whole.map(({ d, pn, by }) => `With the teacher counted slm-d reaches ${quality(d.after!)} for ${costWords(totalCost(d, 1))}; slm-pn, ${lower(by)}, ${quality(pn.after!)} for ${costWords(totalCost(pn, 1))}${on}.`),
     ]
   })
   return { claim: 'Distillation (slm-d) does not beat slm-pn once the teacher is counted.', paper: 'Distillation pays only with a teacher of several hundred hours, and not against slm-pn.', verdict: verdictOf(gains), measured }
@@ -196,42 +202,52 @@ function lora(context: Context): Finding {
   }
 }
 
-/** Settings of a method that differ in one number only, at the budget where most of them are. */
-export function ablation(points: readonly Point[], method: MethodName, field: 'clusters' | 'experts', dataTokens: number, phase: 'after' | 'before' | 'generic' = 'after'): Point[] {
-  const own = points.filter(point => point.method === method && point.dataTokens === dataTokens && point[phase] && (point.choice === null || point.choice === 'frequent'))
+/** Settings of a method that differ in one number only, at the budget where most of them are, on the domains that they have in common. */
+export function ablation(points: readonly Point[], method: MethodName, field: 'clusters' | 'experts', dataTokens: number): Common {
+  const own = points.filter(point => point.method === method && point.dataTokens === dataTokens && (point.choice === null || point.choice === 'frequent'))
+  return mostOf(own, point => [point.budgetTokens, point.settings], (a, b) => a[field]! - b[field]!)
+}
+
+/** Of points that are alike in `key`, the most that can be compared; none if that is one alone. */
+function mostOf(points: readonly Point[], key: (point: Point) => unknown, order: (a: Point, b: Point) => number): Common {
   const groups = new Map<string, Point[]>()
-  for (const point of own) {
-    const key = JSON.stringify([point.budgetTokens, point.settings])
-    groups.set(key, [...groups.get(key) ?? [], point])
+  for (const point of points) {
+    const name = JSON.stringify(key(point))
+    groups.set(name, [...groups.get(name) ?? [], point])
   }
-  const most = [...groups.values()].sort((a, b) => b.length - a.length || (b[0]!.budgetTokens ?? 0) - (a[0]!.budgetTokens ?? 0))[0] ?? []
-  return most.length > 1 ? [...most].sort((a, b) => a[field]! - b[field]!) : []
+  const found = [...groups.values()].map(common).sort((a, b) => b.points.length - a.points.length || b.domains.length - a.domains.length || (b.points[0]?.budgetTokens ?? 0) - (a.points[0]?.budgetTokens ?? 0))[0]
+  return found && found.points.length > 1 ? { ...found, points: [...found.points].sort(order) } : { domains: [], points: [] }
 }
 
-function clusters({ points, sizes }: Context): Finding {
-  const rows = sizes.flatMap(size => { const found = ablation(points, 'slm-is', 'clusters', size); return found.length ? [{ size, found }] : [] })
+/** The ways of choosing an expert, all else equal: on all domains that two ways have, and on fewer where more ways can be compared there. */
+export function choicesOf(points: readonly Point[], method: MethodName, dataTokens: number): Common[] {
+  const own = points.filter(point => point.method === method && point.dataTokens === dataTokens && point.choice), most = mostOf(own, settingsOf, byChoice)
+  const alike = most.points[0] ? own.filter(point => JSON.stringify(settingsOf(point)) === JSON.stringify(settingsOf(most.points[0]!))) : []
+  const sets = alike.map(({ cells }) => [...new Set(cells.filter(({ after }) => after).map(({ domain }) => domain))]).sort((a, b) => b.length - a.length), found: Common[] = []
+  for (const domains of sets) {
+    const there = alike.flatMap(point => onDomains(point, domains) ?? []).filter(({ after }) => after)
+    if (there.length > Math.max(1, found.at(-1)?.points.length ?? 0)) found.push({ domains, points: there.sort(byChoice) })
+  }
+  return found
+}
+const settingsOf = ({ budgetTokens, experts, settings }: Point): unknown => [budgetTokens, experts, settings]
+const byChoice = (a: Point, b: Point): number => CHOICES.indexOf(a.choice!) - CHOICES.indexOf(b.choice!)
+
+function clusters({ points, sizes, domains }: Context): Finding {
+  const rows = sizes.flatMap(size => { const found = ablation(points, 'slm-is', 'clusters', size); return found.points.length ? [{ size, ...found }] : [] })
   return {
-    claim: 'More clusters make slm-is better.', paper: 'So from 16 up to 1,024 clusters.',
-    verdict: verdictOf(rows.map(({ found }) => gain(found.at(-1)!.after!, found[0]!.after!))),
-    measured: rows.map(({ size, found }) => `On ${tokens(size)} tokens: ${found.map(point => `${perplexity(point.after!.perplexity)} with ${point.clusters} clusters`).join(', ')}.`),
+    claim: 'More clusters make slm-is better.', paper: 'So from 16 up to 1,024 clusters.', verdict: verdictOf(rows.map(({ points: found }) => gain(found.at(-1)!.after!, found[0]!.after!))),
+    measured: rows.map(({ size, points: found, domains: on }) => `On ${tokens(size)} tokens: ${found.map(point => `${perplexity(point.after!.perplexity)} with ${point.clusters} clusters`).join(', ')}${part(on, domains.get(size)!)}.`),
   }
 }
 
-function choices({ points, sizes }: Context): Finding {
-  const rows = (['slm-pn', 'slm-mix'] as const).flatMap(method => sizes.flatMap(size => {
-    const sets = new Map<string, Point[]>()
-    for (const point of points) if (point.method === method && point.dataTokens === size && point.choice && point.after) {
-      const key = JSON.stringify([point.budgetTokens, point.experts, point.settings])
-      sets.set(key, [...sets.get(key) ?? [], point])
-    }
-    const most = [...sets.values()].sort((a, b) => b.length - a.length || (b[0]!.budgetTokens ?? 0) - (a[0]!.budgetTokens ?? 0))[0] ?? []
-    return most.length > 1 ? [{ method, size, found: [...most].sort((a, b) => CHOICES.indexOf(a.choice!) - CHOICES.indexOf(b.choice!)) }] : []
-  }))
+function choices({ points, sizes, domains }: Context): Finding {
+  const rows = (['slm-pn', 'slm-mix'] as const).flatMap(method => sizes.flatMap(size => choicesOf(points, method, size).map(found => ({ method, size, ...found }))))
   const paper = PAPER.choice.perplexity
   return {
     claim: 'Choosing the expert by its loss beats taking the most frequent cluster, but not by much.', paper: `Mixture of 64, 1M tokens: ${CHOICES.map(choice => `${choice} ${paper[choice]}`).join(', ')}.`,
-    verdict: verdictOf(rows.map(({ found }) => gain(found.at(-1)!.after!, found[0]!.after!))),
-    measured: rows.map(({ method, size, found }) => `${method}, ${tokens(size)} tokens: ${found.map(point => `${point.choice} ${perplexity(point.after!.perplexity)} for ${costWords(point.cost.specialization)} a domain`).join('; ')}.`),
+    verdict: verdictOf(rows.map(({ points: found }) => gain(found.at(-1)!.after!, found[0]!.after!))),
+    measured: rows.map(({ method, size, points: found, domains: on }) => `${method}, ${tokens(size)} tokens: ${found.map(point => `${point.choice} ${perplexity(point.after!.perplexity)} for ${costWords(point.cost.specialization)} a domain`).join('; ')}${part(on, domains.get(size)!)}.`),
   }
 }
 

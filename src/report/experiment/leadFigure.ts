@@ -2,7 +2,7 @@ import type { MethodName } from '../../model/index.js'
 import { figureBlock, legend } from './blocks.js'
 import { dotChart, type DotChart } from './charts.js'
 import { PAPER, paperSize } from './paper.js'
-import type { Point } from './points.js'
+import { common, type Point } from './points.js'
 import { atEqualTokens, gain } from './series.js'
 import { stepStyles, type SeriesStyle } from './styles.js'
 import type { View } from './view.js'
@@ -36,7 +36,9 @@ export async function leadFigure(view: View): Promise<string> {
 }
 
 function pair(view: View, method: MethodName, size: number): { by: number; a: Point; b: Point } | undefined {
-  const found = atEqualTokens(view.series(method, size), view.series('slm', size), 'after')
+  const [own, plain] = [view.series(method, size), view.series('slm', size)], shared = common([...own, ...plain]).points
+  // On all domains, or else on those that both have.
+  const found = atEqualTokens(own, plain, 'after') ?? atEqualTokens(shared.filter(point => point.method === method), shared.filter(point => point.method === 'slm'), 'after')
   return found && { ...found, by: gain(found.a.after!, found.b.after!) }
 }
 

@@ -67,12 +67,12 @@ function notes(view: View): string {
     seeds > 1 ? `${seeds} seeds, averaged.` : 'One seed: differences below about 2% mean little.',
     ...view.whole ? [`Domains are taken whole, ${tokens(view.whole.fewest)} to ${tokens(view.whole.most)} tokens: they are averaged as one size, ${tokens(view.sizes[0]!)}.`] : [],
     ...all.length > 1 ? [`Hours are of different devices (${all.join('; ')}): compare costs by FLOPs.`] : [],
-    ...missing.length ? [`${missing.length} of ${view.points.length} points lack a domain and have no average: ${missing.slice(0, 6).map(gap).join('; ')}${missing.length > 6 ? '; and others' : ''}.`] : [],
+    ...missing.length ? [`${missing.length} of ${view.points.length} points are of a part of the domains only, and stand in averages over just these: ${missing.slice(0, 6).map(gap).join('; ')}${missing.length > 6 ? '; and others' : ''}.`] : [],
   ]
   return `<ul class="notes">${list.map(note => `<li>${escapeHtml(note)}</li>`).join('')}</ul>`
 }
 
-const gap = (point: Point): string => `${point.method}${variantWords(point) ? ` (${variantWords(point)})` : ''}${point.budgetTokens === null ? '' : ` after ${tokens(point.budgetTokens)}`} at ${tokens(point.dataTokens)}: ${point.missing.length > 2 ? `${point.missing.length} domains` : point.missing.join(', ')}`
+const gap = (point: Point): string => `${point.method}${variantWords(point) ? ` (${variantWords(point)})` : ''}${point.budgetTokens === null ? '' : ` after ${tokens(point.budgetTokens)}`} at ${tokens(point.dataTokens)} without ${point.missing.length > 2 ? `${point.missing.length} domains` : point.missing.join(' and ')}`
 
 const dateText = (date: string): string => {
   const time = new Date(date)

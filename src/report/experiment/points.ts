@@ -111,6 +111,31 @@ function pointOf(cells: readonly Cell[], keys: readonly string[], domains: reado
   }
 }
 
+/** A point as it is on some domains only; averages are missing where one of these is. */
+export const onDomains = (point: Point, domains: readonly string[]): Point | undefined => {
+  const cells = point.cells.filter(({ domain }) => domains.includes(domain))
+  return cells.length ? pointOf(cells, Object.keys(point.settings), domains) : undefined
+}
+
+/** Points that can be compared: on the same domains. */
+export interface Common { domains: readonly string[]; points: Point[] }
+
+/**
+ * The domains on which most can be compared: of the sets that points have, the one of the most points, and most of them joined to curves, times the root of the number of domains. Not all cells of an experiment need to be
+ * run on all domains, such as ablations; averages over different domains must not stand beside each other.
+ */
+export function common(points: readonly Point[]): Common {
+  const done = (point: Point): string[] => [...new Set(point.cells.filter(({ after }) => after && Number.isFinite(after.nll)).map(({ domain }) => domain))].sort()
+  const sets = new Map(points.map(done).filter(set => set.length).map(set => [set.join('\n'), set]))
+  let best: Common & { score: number } = { domains: [], points: [], score: 0 }
+  for (const domains of sets.values()) {
+    const there = points.flatMap(point => onDomains(point, domains) ?? []).filter(({ after }) => after), joined = there.length - new Set(there.map(({ variant, dataTokens }) => `${variant} ${dataTokens}`)).size
+    const score = (there.length + joined) * Math.sqrt(domains.length)
+    if (score > best.score || score === best.score && domains.length > best.domains.length) best = { domains, points: there, score }
+  }
+  return { domains: best.domains, points: best.points }
+}
+
 /** Averages seeds first, then domains. `shared`: the generic set is the same for all domains, so those there are do. */
 export function averageOf(cells: readonly Cell[], field: 'before' | 'after' | 'generic', domains: readonly string[], shared = false): Average | undefined {
   const perDomain = domains.flatMap(domain => {

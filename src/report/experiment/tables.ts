@@ -2,10 +2,11 @@ import type { MethodName } from '../../model/index.js'
 import { bits, compact, perplexity } from '../format.js'
 import { byCost, EMPTY, tableBlock, type TableCell, type TableHead } from './blocks.js'
 import { PAPER, paperSize } from './paper.js'
-import { averageOf, CHOICES, totalCost, type Average, type Point } from './points.js'
+import { choicesOf } from './findings.js'
+import { averageOf, totalCost, type Average, type Point } from './points.js'
 import { lastOf, readingAt, type Phase, type Reading } from './series.js'
-import type { View } from './view.js'
-import { costIn, costWords, hover, tokens, variantWords } from './words.js'
+import { comparable, type View } from './view.js'
+import { costIn, costWords, hover, listed, onlyOn, tokens, variantWords } from './words.js'
 
 const number = (text: string, more: Partial<TableCell> = {}): TableCell => ({ ...more, text, className: `number${more.className ? ` ${more.className}` : ''}` })
 const bitsText = (value: number | null): string | undefined => value === null ? undefined : bits(value)
@@ -30,28 +31,37 @@ const paperColumns = (view: View): { heads: TableHead[]; sizes: (number | undefi
   return { sizes, heads: sizes.map(size => ({ text: size === undefined ? '–' : tokens(PAPER.dataTokens[size]!), number: true, className: 'paper' })) }
 }
 
-/** Every method before and after fine-tuning on each size of data, with its longest pretraining. */
+/** Budgets at which a method stands in the table: slm's longest, so that all are alike, and longer ones that were run on all domains. */
+function budgetsOf(view: View, method: MethodName): (number | null)[] {
+  const series = view.sizes.flatMap(size => view.series(method, size)), reference = lastOf(view.series('slm', view.sizes[0]!), 'after')?.budgetTokens ?? 0
+  const done = [...new Set(series.filter(({ after, budgetTokens }) => after && (budgetTokens ?? Infinity) >= reference).map(({ budgetTokens }) => budgetTokens))]
+  return done.length ? done : series.slice(-1).map(({ budgetTokens }) => budgetTokens)
+}
+
+/** Every method before and after fine-tuning on each size of data, after the same pretraining or longer. */
 export function baselinesTable(view: View): string {
-  const { sizes, methods } = view, paper = paperColumns(view), small = sizes[0]!
-  const lines = methods.map(method => {
-    const series = view.series(method, small), shown = lastOf(series, 'after') ?? series.at(-1)
-    const found: (Average | undefined)[] = [lastOf(series, 'generic')?.generic, lastOf(series, 'before')?.before, ...sizes.map(size => lastOf(view.series(method, size), 'after')?.after)]
-    const phases: Phase[] = ['generic', 'before', ...sizes.map((): Phase => 'after')]
-    const behind = [lastOf(series, 'generic'), lastOf(series, 'before'), ...sizes.map(size => lastOf(view.series(method, size), 'after'))]
+  const { sizes, methods } = view, paper = paperColumns(view)
+  const lines = methods.flatMap(method => budgetsOf(view, method).map(budget => {
+    const points = sizes.map(size => view.series(method, size).find(({ budgetTokens }) => budgetTokens === budget)), shown = points.find(point => point)
+    const behind = [points.find(point => point?.generic), points.find(point => point?.before), ...points], phases: Phase[] = ['generic', 'before', ...sizes.map((): Phase => 'after')]
+    const found = behind.map((point, i) => point?.[phases[i]!])
     const quoted = PAPER.baselines.find(row => row.method === method) ?? PAPER.equalCost.findLast(row => row.method === method)
     const parameters = shown?.cells[0]?.parameters
     return {
       cells: [
         { text: method, small: view.words(method) || undefined },
         number(shown?.budgetTokens ? tokens(shown.budgetTokens) : '–'),
-        ...found.map((quality, i) => qualityCell(quality, behind[i] && hover(behind[i], phases[i]!, method))),
+        ...found.map((quality, i): TableCell => {
+          const point = behind[i], cell = qualityCell(quality, point && hover(point, phases[i]!, method))
+          return !quality && point?.missing.length ? { ...cell, title: `run on ${listed([...new Set(point.cells.map(({ domain }) => domain))])} only` } : cell
+        }),
         number(shown ? costIn('hours', totalCost(shown, 1).hours) : '–', { small: shown && costIn('flops', totalCost(shown, 1).flops), title: shown && `generic ${costWords(shown.cost.generic)}\nspecialization ${costWords(shown.cost.specialization)}\n${shown.devices.join(' + ')}` }),
         number(parameters ? compact(parameters.served) : '–', { small: parameters?.pretraining ? `${compact(parameters.pretraining)} pretrained` : undefined }),
         paperCell(quoted?.before), ...paper.sizes.map(size => paperCell(size === undefined ? undefined : quoted?.after[size])),
       ],
       values: found.map(quality => quality?.perplexity),
     }
-  })
+  }))
   return tableBlock([
     [{ text: '' }, { text: '' }, { text: '' }, { text: '' }, { text: 'fine-tuned on', span: sizes.length }, { text: '' }, { text: '' }, { text: 'the paper', span: 1 + sizes.length, className: 'paper' }],
     [{ text: 'method' }, { text: 'pretrained on', number: true }, { text: 'generic set', number: true }, { text: 'before', number: true }, ...sizes.map(size => ({ text: tokens(size), number: true })),
@@ -66,12 +76,14 @@ const EQUAL: readonly MethodName[] = ['slm', 'slm-mix', 'slm-pn', 'llm']
 export function equalCostTable(view: View): Promise<string> {
   const { sizes } = view, methods = EQUAL.filter(method => view.methods.includes(method)), small = sizes[0]!, paper = paperColumns(view)
   if (methods.length < 2) return Promise.resolve('')
+  const found = new Map(sizes.map(size => [size, comparable(view, methods, size)])), series = (method: MethodName, size: number): Point[] => found.get(size)!.series(method)
+  const parts = sizes.flatMap(size => { const on = onlyOn(found.get(size)!.domains, view.domainsAt(size)); return on ? [`${tokens(size)} tokens: over ${on}`] : [] })
   return byCost(kind => {
     const cost = (point: Point): number => point.cost.pretraining[kind]
-    const levels = levelsOf(methods.flatMap(method => view.series(method, small).map(cost)).filter(value => value > 0), view.series('slm', small).map(cost).filter(value => value > 0))
+    const levels = levelsOf(methods.flatMap(method => series(method, small).map(cost)).filter(value => value > 0), series('slm', small).map(cost).filter(value => value > 0))
     const bodies = levels.map((level, at) => {
       const lines = methods.flatMap(method => {
-        const readings = [readingAt(view.series(method, small), 'generic', cost, level), readingAt(view.series(method, small), 'before', cost, level), ...sizes.map(size => readingAt(view.series(method, size), 'after', cost, level))]
+        const readings = [readingAt(series(method, small), 'generic', cost, level), readingAt(series(method, small), 'before', cost, level), ...sizes.map(size => readingAt(series(method, size), 'after', cost, level))]
         return readings.some(reading => reading) ? [{ method, readings }] : []
       })
       const quoted = at === 0 ? 100 : at === levels.length - 1 && levels.length > 2 ? 600 : 400
@@ -90,7 +102,7 @@ export function equalCostTable(view: View): Promise<string> {
       [{ text: '' }, { text: '' }, { text: '' }, { text: '' }, { text: 'fine-tuned on', span: sizes.length }, { text: 'the paper', span: 3 + sizes.length, className: 'paper' }],
       [{ text: kind === 'hours' ? 'device time' : 'pretraining' }, { text: 'method' }, { text: 'generic set', number: true }, { text: 'before', number: true }, ...sizes.map(size => ({ text: tokens(size), number: true })),
         { text: 'hours', className: 'paper' }, { text: 'generic', number: true, className: 'paper' }, { text: 'before', number: true, className: 'paper' }, ...paper.heads],
-    ], bodies, 'At equal cost of generic pretraining. ≈: between two measured budgets, linear in the logarithms of cost and perplexity. The paper\'s blocks stand beside by rank: its cost levels are 100, 400 and 600 hours.')
+    ], bodies, `At equal cost of generic pretraining${parts.length ? ` (${parts.join('; ')})` : ''}. ≈: between two measured budgets, linear in the logarithms of cost and perplexity. The paper's blocks stand beside by rank: its cost levels are 100, 400 and 600 hours.`)
   })
 }
 
@@ -104,35 +116,22 @@ function levelsOf(all: readonly number[], plain: readonly number[]): number[] {
 
 /** The ways of choosing the expert. */
 export function choiceTable(view: View): string {
-  const bodies = (['slm-pn', 'slm-mix'] as const).map(method => {
-    const groups = new Map<string, Point[]>()
-    for (const point of view.points) if (point.method === method && point.choice) {
-      const key = JSON.stringify([point.experts, point.budgetTokens, point.settings])
-      groups.set(key, [...groups.get(key) ?? [], point])
-    }
-    return [...groups.values()].filter(points => new Set(points.map(({ choice }) => choice)).size > 1).flatMap(points => CHOICES.filter(choice => points.some(point => point.choice === choice)).map((choice): TableCell[] => {
-      const own = points.filter(point => point.choice === choice), [one] = own
-      return [
-        { text: method, small: `${one!.experts} experts, ${tokens(one!.budgetTokens ?? 0)} tokens` }, { text: choice },
-        ...view.sizes.flatMap(size => {
-          const point = own.find(({ dataTokens }) => dataTokens === size)
-          return [qualityCell(point?.after, point && hover(point, 'after', method)), point ? number(costIn('hours', point.cost.specialization.hours), { small: costIn('flops', point.cost.specialization.flops) }) : EMPTY]
-        }),
-        paperCell(method === PAPER.choice.method ? PAPER.choice.perplexity[choice] : undefined),
-      ]
-    }))
-  }).filter(rows => rows.length)
+  const bodies = (['slm-pn', 'slm-mix'] as const).flatMap(method => view.sizes.flatMap(size => choicesOf(view.points, method, size).map(found => found.points.map((point, i): TableCell[] => [
+      ...i === 0 ? [{ text: method, rows: found.points.length, small: `${point.experts} experts, ${tokens(point.budgetTokens ?? 0)} tokens` }, { text: tokens(size), rows: found.points.length, className: 'number', small: onlyOn(found.domains, view.domainsAt(size)) || undefined }] : [],
+      { text: point.choice! }, qualityCell(point.after, hover(point, 'after', method)), number(costIn('hours', point.cost.specialization.hours), { small: costIn('flops', point.cost.specialization.flops) }),
+      paperCell(method === PAPER.choice.method && size === view.sizes[0] && !onlyOn(found.domains, view.domainsAt(size)) ? PAPER.choice.perplexity[point.choice!] : undefined),
+    ]))))
   if (!bodies.length) return ''
   return tableBlock([
-    [{ text: '' }, { text: '' }, ...view.sizes.map(size => ({ text: `${tokens(size)} tokens`, span: 2 })), { text: 'the paper', className: 'paper', span: 1 }],
-    [{ text: 'method' }, { text: 'choice' }, ...view.sizes.flatMap(() => [{ text: 'perplexity', number: true }, { text: 'cost, a domain', number: true }]), { text: `${PAPER.choice.experts} experts, 1M`, number: true, className: 'paper' }],
+    [{ text: 'method' }, { text: 'data', number: true }, { text: 'choice' }, { text: 'perplexity', number: true }, { text: 'cost, a domain', number: true }, { text: `the paper, ${PAPER.choice.experts} experts, 1M`, number: true, className: 'paper' }],
   ], bodies, 'After fine-tuning; cost of specialization, the choice itself included. frequent: the most frequent cluster; best-pretrained: the least loss on the domain before fine-tuning; best-finetuned: all are fine-tuned, the best is kept.')
 }
 
 /** Each domain after fine-tuning, method by method, with how far that lies from slm. */
 export function domainTable(view: View, size: number): string {
   const last = (method: MethodName, domain: string): { point: Point; average: Average } | undefined => {
-    const point = view.series(method, size).findLast(({ cells }) => cells.some(cell => cell.domain === domain && cell.after)), average = point && averageOf(point.cells, 'after', [domain])
+    const there = view.series(method, size).filter(({ cells }) => cells.some(cell => cell.domain === domain && cell.after)), reference = lastOf(view.series('slm', size), 'after')?.budgetTokens
+    const point = there.find(({ budgetTokens }) => budgetTokens === reference) ?? there.at(-1), average = point && averageOf(point.cells, 'after', [domain])
     return point && average && { point, average }
   }
   const besideSlm = (quality: Average, plain: Average | undefined, method: MethodName): TableCell => {
@@ -147,9 +146,12 @@ export function domainTable(view: View, size: number): string {
       return { ...cell, title, className: `${cell.className ?? ''}${found.length > 1 && entry.average.perplexity === least ? ' best' : ''}` }
     })]
   })
-  const overall = (method: MethodName): Average | undefined => lastOf(view.series(method, size), 'after')?.after
+  const overall = (method: MethodName): Average | undefined => {
+    const done = view.series(method, size).filter(({ after }) => after), reference = lastOf(view.series('slm', size), 'after')?.budgetTokens
+    return (done.find(({ budgetTokens }) => budgetTokens === reference) ?? done.at(-1))?.after
+  }
   const average: TableCell[] = [{ text: 'average' }, ...view.methods.map(method => { const own = overall(method); return own ? besideSlm(own, overall('slm'), method) : EMPTY })]
-  return tableBlock([[{ text: 'domain' }, ...view.methods.map(method => ({ text: method, number: true }))]], [rows, [average]], `Perplexity after fine-tuning on ${tokens(size)} tokens, each method with its longest pretraining; below it bits a byte, and how far the perplexity lies from slm's. Best of each domain in bold. The average is there where all domains are.`)
+  return tableBlock([[{ text: 'domain' }, ...view.methods.map(method => ({ text: method, number: true }))]], [rows, [average]], `Perplexity after fine-tuning on ${tokens(size)} tokens, each method after as much pretraining as slm's longest, where it was; below it bits a byte, and how far the perplexity lies from slm's. Best of each domain in bold. The average is there where all domains are.`)
 }
 
 /** −12.3%, +0.4%; ×5.0 where it is many times as much. */

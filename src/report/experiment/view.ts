@@ -1,6 +1,6 @@
 import { METHOD_NAMES, type MethodName } from '../../model/index.js'
-import { domainsOf, pointsOf, type Point } from './points.js'
-import type { Cell, ExperimentResults } from './results.js'
+import { common, domainsOf, pointsOf, type Point } from './points.js'
+import type { Cell, ClusteringFacts, ExperimentResults } from './results.js'
 import { mainVariants, seriesOf, sizesOf } from './series.js'
 import { variantWords } from './words.js'
 
@@ -18,17 +18,33 @@ export interface View {
   /** The settings that stand for a method, and in words what is particular to them. */
   series(method: MethodName, dataTokens: number): Point[]
   words(method: MethodName): string
+  /** Domains that were tried at a size. */
+  domainsAt(size: number): readonly string[]
 }
 
 export function viewOf(given: ExperimentResults): View {
-  const results = { ...given, cells: sharedSizes(given.cells) }
+  const results = { ...given, cells: sharedSizes(given.cells), clusterings: oneEach(given.clusterings) }, tried = domainsOf(results.cells)
   const points = pointsOf(results), main = mainVariants(points)
   return {
     results, points, whole: wholeSizes(given.cells, results.cells), sizes: sizesOf(points), methods: METHOD_NAMES.filter(method => main.has(method)),
-    domains: [...new Set([...domainsOf(results.cells).values()].flat())],
+    domains: [...new Set([...tried.values()].flat())],
     series: (method, dataTokens) => seriesOf(points, main.get(method), dataTokens),
+    domainsAt: size => tried.get(size) ?? [],
     words: method => { const point = points.find(({ variant }) => variant === main.get(method)); return point ? variantWords(point) : '' },
   }
+}
+
+/** The series of methods at one size of data, on the domains on which most of their points can be compared. */
+export function comparable(view: View, methods: readonly MethodName[], dataTokens: number): { domains: readonly string[]; series: (method: MethodName) => Point[] } {
+  const { domains, points } = common(methods.flatMap(method => view.series(method, dataTokens)))
+  return { domains, series: method => points.filter(point => point.method === method) }
+}
+
+/** One clustering for each number of clusters, and in it each domain once: of its sizes the largest. */
+function oneEach(clusterings: readonly ClusteringFacts[]): ClusteringFacts[] {
+  const size = (facts: ClusteringFacts['domains'][number]): number => typeof facts['dataTokens'] === 'number' ? facts['dataTokens'] : Infinity
+  const first = clusterings.filter(({ clusters }, i) => clusterings.findIndex(other => other.clusters === clusters) === i)
+  return first.map(clustering => ({ ...clustering, domains: clustering.domains.filter(facts => clustering.domains.every(other => other === facts || other.domain !== facts.domain || size(other) < size(facts))) }))
 }
 
 /**

@@ -47,3 +47,9 @@ export const costWords = ({ hours, flops }: { hours: number; flops: number }): s
 export function sharedSettings(cells: readonly Cell[]): [string, unknown][] {
   return Object.entries(cells[0]?.settings ?? {}).filter(([name, value]) => cells.every(({ settings }) => JSON.stringify(settings[name]) === JSON.stringify(value)))
 }
+
+/** "a, b and c". */
+export const listed = (names: readonly string[]): string => names.length < 2 ? names.join('') : `${names.slice(0, -1).join(', ')} and ${names.at(-1)!}`
+
+/** Names the domains of an average if they are not all there are; else nothing. */
+export const onlyOn = (domains: readonly string[], all: readonly string[]): string => domains.length === 0 || domains.length >= all.length ? '' : domains.length > 4 ? `${domains.length} of ${all.length} domains` : listed(domains)

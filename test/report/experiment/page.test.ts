@@ -5,12 +5,12 @@ import { test } from 'node:test'
 import { readResults, writeExperimentReport } from '../../../src/report/experiment/index.js'
 import { experimentPage } from '../../../src/report/experiment/page.js'
 import { findingsOf } from '../../../src/report/experiment/findings.js'
-import { viewOf } from '../../../src/report/experiment/view.js'
+import { comparable, viewOf } from '../../../src/report/experiment/view.js'
 import type { ExperimentResults } from '../../../src/report/experiment/results.js'
 import { writeJson } from '../../../src/base/files.js'
 import { temporaryFolder } from '../../base/temporary.js'
 import { lacks, selfContained, wellFormed } from '../html.js'
-import { sampleResults } from './sample.js'
+import { partialResults, sampleResults } from './sample.js'
 
 function pageOf(results: ExperimentResults): Promise<string> {
   const view = viewOf(results)
@@ -65,7 +65,7 @@ test('missing cells leave gaps: averages only where all domains are, and the pag
   const cells = whole.cells.filter(({ method, domain }) => method !== 'slm-is' || domain !== 'news')
   const html = await pageOf({ ...whole, cells })
   wellFormed(html)
-  assert.match(html, /points lack a domain and have no average: slm-is \(64 clusters\) after 1M at 100k: news;/)
+  assert.match(html, /points are of a part of the domains only, and stand in averages over just these: slm-is \(64 clusters\) after 1M at 100k without news;/)
   const view = viewOf({ ...whole, cells })
   assert(view.points.filter(({ method }) => method === 'slm-is').every(({ after, before }) => !after && !before))
   assert(view.points.filter(({ method }) => method === 'slm').every(({ after }) => after))
@@ -73,6 +73,24 @@ test('missing cells leave gaps: averages only where all domains are, and the pag
   for (let every = 2; every < 60; every += 7) wellFormed(await pageOf({ ...whole, cells: whole.cells.filter((_, i) => i % every === 0), clusterings: whole.clusterings.slice(0, every % 3) }))
   wellFormed(await pageOf({ ...whole, cells: [], clusterings: [] }))
   for (const cell of [whole.cells[0]!, whole.cells.at(-1)!]) wellFormed(await pageOf({ ...whole, cells: [{ ...cell, before: null, after: null, generic: null, curve: [] }], clusterings: [] }))
+})
+
+test('budgets and ablations that were run on some domains are compared on those, and the page says on which', async () => {
+  const results = partialResults(), view = viewOf(results), html = await pageOf(results), some = 'freelaw, opensubtitles and pubmed'
+  wellFormed(html)
+  assert(html.includes(`Macro-average (100k tokens: over ${some}; the others were not run at every budget).`))
+  assert(html.includes(`Macro-average after fine-tuning, all else equal, over ${some}.`))
+  const slm = comparable(view, ['slm', 'slm-pn', 'llm'], 100_000), mean = (budget: number) => {
+    const nlls = results.cells.filter(cell => cell.method === 'slm' && cell.budgetTokens === budget && cell.dataTokens === 100_000 && ['freelaw', 'opensubtitles', 'pubmed'].includes(cell.domain)).map(cell => cell.after!.nll)
+    return Math.exp(nlls.reduce((a, b) => a + b) / nlls.length)
+  }
+  assert.deepEqual(slm.domains, ['freelaw', 'opensubtitles', 'pubmed'])
+  for (const point of slm.series('slm')) assert(Math.abs(point.after!.perplexity / mean(point.budgetTokens!) - 1) < 1e-12)
+  assert.deepEqual(slm.series('slm').map(({ budgetTokens }) => budgetTokens), [2e6, 4e6, 8e6])
+  // The table of all domains holds only what all of them have: the mixture twice, for it was also trained longer.
+  const [, table] = /<h3>Before and after fine-tuning<\/h3>.*?<tbody>(.*?)<\/tbody>/s.exec(html)!
+  assert.deepEqual([...table!.matchAll(/<tr><td>(.*?)(?:<small>.*?)?<\/td><td class="number">(.*?)<\/td>/g)].map(([, method, budget]) => `${method} ${budget}`), ['slm 8M', 'slm-is 8M', 'slm-pn 8M', 'slm-mix 8M', 'slm-mix 32M', 'slm-d 8M', 'slm-nopt –', 'llm 8M', 'llm-lora 8M'])
+  assert.equal(html.match(/>best-finetuned</g)?.length, 4)
 })
 
 test('domains that are taken whole count as one size', async () => {

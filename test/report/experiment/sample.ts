@@ -66,3 +66,16 @@ export function sampleResults({ domains = DOMAINS, sizes = [100_000, 400_000], b
     })),
   })
 }
+
+/** As an experiment short of time has them: the longest budget on all domains, smaller ones and ablations on some, one way of choosing on one, the mixture also for longer. */
+export function partialResults(): ExperimentResults {
+  const whole = sampleResults({ budgets: [2e6, 4e6, 8e6] }), some = ['freelaw', 'opensubtitles', 'pubmed']
+  const kept = ({ method, domain, dataTokens, budgetTokens, clusters, experts, choice }: Cell): boolean => {
+    if (experts === 4 || choice === 'best-finetuned' && domain !== 'pubmed') return false
+    if (budgetTokens !== null && budgetTokens < 8e6) return ['slm', 'slm-pn', 'llm'].includes(method) && dataTokens === 100_000 && some.includes(domain)
+    if (clusters !== null && clusters !== 64) return dataTokens === 100_000 && some.includes(domain)
+    return dataTokens === 100_000 || !['llm', 'slm-d', 'llm-lora'].includes(method) || method !== 'llm-lora' && some.includes(domain)
+  }
+  const longer = sampleResults({ budgets: [32e6], sizes: [100_000] }).cells.filter(({ method, experts, choice }) => method === 'slm-mix' && experts === 16 && choice === 'frequent')
+  return { ...whole, cells: [...whole.cells.filter(kept), ...longer] }
+}
