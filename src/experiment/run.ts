@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { writeJson } from '../base/files.js'
 import { cellId, type Cell } from '../recipe/cell.js'
-import { findCells, stagesOf, type FailedCell, type FoundCell } from '../recipe/findCells.js'
+import { completeCells, findCells, stagesOf, type FailedCell, type FoundCell } from '../recipe/findCells.js'
 import { Fingerprints } from '../recipe/fingerprint.js'
 import type { LocalSteps } from '../recipe/localSteps.js'
 import { Lock } from '../recipe/lock.js'
@@ -51,12 +51,14 @@ export async function runExperiment(experiment: Experiment, steps: Steps, { sign
     signal, log, jobs, tolerates: error => error.code === 'DIVERGED',
     onEnd: ({ name: stage, cached, seconds }) => { if (!cached) log(`${stage.padEnd(44)} ${duration(seconds)}`) },
   })
-  const order = new Map(experiment.cells.map((cell, at) => [cellId(cell), at])), found: FoundCell[] = []
+  const order = new Map(experiment.cells.map((cell, at) => [cellId(cell), at]))
+  // What an earlier run found of the other cells stays in the results.
+  const found: FoundCell[] = await completeCells(stages, experiment.cells.filter(cell => !cells.includes(cell)))
   const collect = (): ExperimentResults => ({
     experiment: { name, ...(description === undefined ? {} : { description }), settings, cells: experiment.cells.length },
     machine, date: new Date().toISOString(),
     cells: [...found].sort((a, b) => order.get(cellId(a.cell))! - order.get(cellId(b.cell))!).map(one => resultOf(setup, one)),
-    clusterings: clusteringsOf(stages, cells).map(clusteringOf),
+    clusterings: clusteringsOf(stages, experiment.cells).map(clusteringOf),
   })
   // Cells that end at once, as all do that were found before, are written together.
   let due = false

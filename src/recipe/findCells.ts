@@ -2,7 +2,7 @@ import { NichelmError } from '../base/errors.js'
 import { cellId, type Cell } from './cell.js'
 import { findCell, prepareCell } from './methods/index.js'
 import type { Outcome } from './outcome.js'
-import { DryRun, type Getter, type Scheduler } from './scheduler.js'
+import { DryRun, onlyComplete, type Getter, type Scheduler } from './scheduler.js'
 import type { Stage } from './stage.js'
 import type { Stages } from './stages.js'
 
@@ -41,6 +41,17 @@ async function settle<Result>(scheduler: Scheduler, all: Promise<Result>[]): Pro
     if (one.status === 'rejected') throw one.reason
     return one.value
   })
+}
+
+/** Of these cells those that were found before. Nothing is made. */
+export async function completeCells(stages: Stages, cells: readonly Cell[]): Promise<FoundCell[]> {
+  const found: FoundCell[] = []
+  for (const cell of cells) {
+    try { found.push({ cell, outcome: await findCell(contextOf(onlyComplete, stages, cell)) }) } catch (error) {
+      if (!(error instanceof NichelmError)) throw error
+    }
+  }
+  return found
 }
 
 /** The stages that finding the cells would go through, in the order in which they would run one at a time; none is made. */

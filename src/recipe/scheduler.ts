@@ -157,3 +157,11 @@ export class DryRun {
     return stage.definition.planned
   }
 }
+
+/** Gives what is there already, and refuses what would have to be made. */
+export const onlyComplete: Getter = {
+  get: async stage => {
+    if (!stage.complete) throw new NichelmError('INPUT', `stage ${stage.name} has not been made`)
+    return stage.result
+  },
+}

@@ -87,6 +87,8 @@ test('some methods or domains only: what is made is what the whole needs', async
   assert.equal(part.results.cells.length, 4)
   const rest = await run(file)
   assert(!rest.made.some(name => part.made.includes(name)))
+  // What is there of other cells stays in the results.
+  assert.deepEqual((await run(file, { only: ['slm-is'] })).results.cells, rest.results.cells)
   await assert.rejects(run(file, { only: ['slm-ps'] }), /neither a method nor a domain/)
 })
 
