@@ -1,4 +1,4 @@
-import { pretrainBatch, type Cell } from '../recipe/cell.js'
+import { pretrainBatch, pretrainRate, type Cell } from '../recipe/cell.js'
 import type { Outcome } from '../recipe/outcome.js'
 import { finetuneLength } from '../recipe/rules.js'
 import type { Setup } from '../recipe/setup.js'
@@ -9,7 +9,7 @@ export function settingsOf(setup: Setup, cell: Cell, { tokens, truncation }: Out
   const large = method === 'llm' || method === 'llm-lora'
   return {
     model: large ? setup.llm : setup.model, context, precision,
-    ...(method === 'slm-nopt' ? {} : { pretrain: { rate: pretrain.rate, batch: pretrainBatch(setup, method), schedule: pretrain.schedule, warmup: pretrain.warmup } }),
+    ...(method === 'slm-nopt' ? {} : { pretrain: { rate: pretrainRate(setup, method), batch: pretrainBatch(setup, method), schedule: pretrain.schedule, warmup: pretrain.warmup } }),
     finetune: { ...usual, batch: finetune.batch, patience: finetune.patience, replay: finetune.replay },
     ...(method === 'slm-pn' ? { projected: setup.projected } : {}), ...(method === 'slm-mix' ? { mixture: setup.mixture } : {}),
     ...(method === 'slm-nopt' ? { nopt: { rate: setup.nopt.rate ?? pretrain.rate, steps: setup.nopt.steps ?? usual.steps } } : {}),

@@ -53,6 +53,10 @@ export function shortCount(count: number): string {
   return String(count)
 }
 
+/** Peak learning rate of a method's pretraining. */
+export const pretrainRate = ({ pretrain, mixture, projected }: Setup, method: Method): number =>
+  (method === 'slm-mix' ? mixture.rate : method === 'slm-pn' ? projected.rate : method === 'llm' || method === 'llm-lora' ? pretrain.largeRate : undefined) ?? pretrain.rate
+
 /** Rows of a pretraining step. */
 export const pretrainBatch = (setup: Setup, method: Method): number => method === 'slm-mix' ? setup.mixture.batch ?? setup.pretrain.batch : setup.pretrain.batch
 

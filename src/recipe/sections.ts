@@ -124,6 +124,7 @@ export const SECTIONS = {
     batch: count().default(32).describe('rows a step'),
     accumulate: count().default(1).describe('parts that a step\'s rows are computed in, one after the other; less memory, same result'),
     rate: positive().default(1e-3).describe('peak learning rate'),
+    largeRate: positive().optional().describe('of the large model of llm, llm-lora and slm-d: wider models want lower rates; default: rate'),
     warmup: schedule.warmup.default(100),
     schedule: schedule.schedule.default('cosine'),
     finalRate: schedule.finalRate.default(0.1),

@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { NichelmError } from '../base/errors.js'
 import { addCosts, type TrainSettings } from '../train/index.js'
-import { budgetSteps, cellId, pretrainBatch, runKey, shortCount, type Cell } from './cell.js'
+import { budgetSteps, cellId, pretrainBatch, pretrainRate, runKey, shortCount, type Cell } from './cell.js'
 import type { Fingerprints } from './fingerprint.js'
 import { finetuneLength } from './rules.js'
 import type { Domain, Setup, TextFiles } from './setup.js'
@@ -164,11 +164,10 @@ export class Stages {
   pretrained(cell: Cell, expert?: number): Pretrained {
     const { setup } = this, { method, seed, experts } = cell, all = this.#runSteps(cell), total = all.at(-1)!, steps = budgetSteps(setup, cell)
     const suffix = this.#pretrainedSuffix(cell, expert), label = `${method}${suffix}`
-    const { tokens: _, steps: __, ...given } = setup.pretrain, { checkpointEvery, keep, ...decisive } = given, { kind, precision } = setup.device
+    const { tokens: _, steps: __, largeRate: ___, ...given } = setup.pretrain, { checkpointEvery, keep, ...decisive } = given, { kind, precision } = setup.device
     const choice = method === 'llm' ? setup.llm : setup.model, projected = method === 'slm-pn' ? { ...setup.projected, experts: experts! } : undefined
-    const rate = (method === 'slm-mix' ? setup.mixture.rate : method === 'slm-pn' ? setup.projected.rate : undefined) ?? given.rate
     // A short run has a short warm-up.
-    const changes = { rate, batch: pretrainBatch(setup, method), steps: total, ...(method === 'slm-mix' ? { warmup: Math.min(given.warmup, Math.floor(total / 10)) } : {}) }
+    const changes = { rate: pretrainRate(setup, method), batch: pretrainBatch(setup, method), steps: total, ...(method === 'slm-mix' ? { warmup: Math.min(given.warmup, Math.floor(total / 10)) } : {}) }
     const generic = this.generic(), validation = this.genericHeldout(), tokenizer = this.tokenizer(), snapshots = all.slice(0, -1)
     const sampling = this.#sampling(cell, expert)
     const stage = this.#stage<PretrainResult>('pretrain', {
