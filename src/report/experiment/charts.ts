@@ -111,8 +111,10 @@ function ticksOf({ unit, log }: Axis, values: readonly number[]): object {
     if (value >= low && value <= high) round.push(value)
   }
   if (round.length >= 2) return { labelExpr, values: round }
-  const middle = Number(Math.sqrt(low * high).toPrecision(2))
-  return { labelExpr, values: [...round, middle] }
+  // Within less than a power of two or so, even steps.
+  const rough = (high - low) / 4, power = 10 ** Math.floor(Math.log10(rough)), step = power * ([1, 2, 5].find(digit => digit * power >= rough) ?? 10), even: number[] = []
+  for (let i = Math.ceil(low / step); i * step <= high; i++) even.push(Number((i * step).toPrecision(6)))
+  return { labelExpr, values: even }
 }
 
 /** A drawing whose points tell what is behind them: their descriptions become titles, which browsers show on hover. */

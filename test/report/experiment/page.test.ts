@@ -3,6 +3,8 @@ import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { readResults, writeExperimentReport } from '../../../src/report/experiment/index.js'
+import { panelChart } from '../../../src/report/experiment/charts.js'
+import { METHOD_STYLES } from '../../../src/report/experiment/styles.js'
 import { experimentPage } from '../../../src/report/experiment/page.js'
 import { findingsOf } from '../../../src/report/experiment/findings.js'
 import { comparable, viewOf } from '../../../src/report/experiment/view.js'
@@ -91,6 +93,15 @@ test('budgets and ablations that were run on some domains are compared on those,
   const [, table] = /<h3>Before and after fine-tuning<\/h3>.*?<tbody>(.*?)<\/tbody>/s.exec(html)!
   assert.deepEqual([...table!.matchAll(/<tr><td>(.*?)(?:<small>.*?)?<\/td><td class="number">(.*?)<\/td>/g)].map(([, method, budget]) => `${method} ${budget}`), ['slm 8M', 'slm-is 8M', 'slm-pn 8M', 'slm-mix 8M', 'slm-mix 32M', 'slm-d 8M', 'slm-nopt –', 'llm 8M', 'llm-lora 8M'])
   assert.equal(html.match(/>best-finetuned</g)?.length, 4)
+})
+
+test('axes have several ticks, whatever the range', async () => {
+  for (const [low, high] of [[1, 1.1], [0.3, 0.34], [2e13, 2.6e13], [1, 3], [4e12, 3e15]] as const) {
+    const marks = [low, high].map((x, i) => ({ panel: '', series: 'slm', x, y: 10 - i, hover: 'x' }))
+    const svg = await panelChart({ marks, panels: [''], columns: 1, x: { title: 'cost', unit: 'flops', log: true }, y: { title: 'y', unit: 'plain' }, styles: METHOD_STYLES })
+    const axis = /aria-label="X-axis[^]*?<\/g><\/g><\/g>/.exec(svg)![0], labels = [...axis.matchAll(/<text[^>]*>([^<]+)<\/text>/g)].map(([, text]) => text!).filter(text => text !== 'cost')
+    assert(labels.length >= 2 && new Set(labels).size === labels.length, `${low} to ${high}: ${labels.join(' ')}`)
+  }
 })
 
 test('domains that are taken whole count as one size', async () => {
