@@ -132,7 +132,7 @@ test('results are found on disk, the nearest in size are taken, and damaged ones
   writeJson(folder.file('runs/small/results.json'), sampleResults())
   mkdirSync(folder.file('results/broken'), { recursive: true })
   writeFileSync(folder.file('results/broken/results.json'), '{')
-  const found = findEvidence(400_000, [], folder.path)
+  const found = findEvidence(387_456, [], folder.path)
   assert.equal(found.evidence.kind, 'experiment')
   assert.match(found.evidence.source, /The paper in small/)
   assert.equal(found.skipped.filter(text => text.includes('broken')).length, 1)

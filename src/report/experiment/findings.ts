@@ -94,32 +94,42 @@ function projectedTokens(context: Context): Finding {
   }
 }
 
-/** Two methods at the same cost, by FLOPs and by hours: a sentence for each size of data. */
-function costSentences({ sizes, series, domains }: Context, a: MethodName, b: MethodName, cost: 'pretraining' | 'total'): { gains: number[]; sentences: string[] } {
+/** What is compared: a method with the settings that stand for it, or others. */
+interface Side { name: string; points: (size: number) => Point[] }
+
+/** Two methods at about the same cost, by hours and by FLOPs: a sentence for each size of data. */
+function costSentences({ sizes, domains }: Context, a: Side, b: Side, cost: 'pretraining' | 'total'): { gains: number[]; sentences: string[] } {
   const gains: number[] = []
   const sentences = sizes.flatMap(size => {
-    const shared = common([...series(a, size), ...series(b, size)]), [one, other] = [a, b].map(method => shared.points.filter(point => point.method === method)) as [Point[], Point[]]
+    const [of, beside] = [a.points(size), b.points(size)], shared = common([...of, ...beside]), pick = (points: Point[]): Point[] => shared.points.filter(({ variant }) => points.some(point => point.variant === variant))
     const parts = (['hours', 'flops'] as const).flatMap(kind => {
-      const found = atEqualCost(one, other, 'after', point => cost === 'total' ? totalCost(point, 1)[kind] : point.cost.pretraining[kind])
+      const found = atEqualCost(pick(of), pick(beside), 'after', point => cost === 'total' ? totalCost(point, 1)[kind] : point.cost.pretraining[kind])
       if (!found) return []
       gains.push(gain(found.a, found.b))
-      return [`${lower(gains.at(-1)!)} at ${costIn(kind, found.cost)} (${perplexity(found.a.perplexity)} against ${perplexity(found.b.perplexity)})`]
+      return [`${lower(gains.at(-1)!)} at about ${costIn(kind, found.cost)} (${perplexity(found.a.perplexity)} against ${perplexity(found.b.perplexity)})`]
     })
-    return parts.length ? [`Fine-tuned on ${tokens(size)} tokens, at equal ${cost === 'total' ? 'cost of pretraining and fine-tuning' : 'cost of pretraining'}, ${a} is ${parts.join(' and ')} than ${b}${part(shared.domains, domains.get(size)!)}.`] : []
+    return parts.length ? [`Fine-tuned on ${tokens(size)} tokens, at equal ${cost === 'total' ? 'cost of pretraining and fine-tuning' : 'cost of pretraining'}, ${a.name} is ${parts.join(' and ')} than ${b.name}${part(shared.domains, domains.get(size)!)}.`] : []
   })
   return { gains, sentences }
 }
 
+const side = ({ series }: Context, method: MethodName): Side => ({ name: method, points: size => series(method, size) })
+
 function projectedCost(context: Context): Finding {
-  const { gains, sentences } = costSentences(context, 'slm-pn', 'slm', 'pretraining')
+  const { gains, sentences } = costSentences(context, side(context, 'slm-pn'), side(context, 'slm'), 'pretraining')
   return { claim: 'slm-pn beats slm at equal cost of pretraining too.', paper: paperWords(100, 'slm-pn', 'slm'), verdict: verdictOf(gains), measured: sentences }
 }
 
 function mixture(context: Context): Finding {
-  const { gains, sentences } = costSentences(context, 'slm-mix', 'slm', 'total'), other = costSentences(context, 'slm-mix', 'slm-pn', 'total')
+  const mixture = side(context, 'slm-mix'), projected = side(context, 'slm-pn'), { gains, sentences } = costSentences(context, mixture, side(context, 'slm'), 'total')
+  // Other ways of choosing the expert than the one that stands for the mixture.
+  const main = context.sizes.flatMap(size => mixture.points(size))[0], others = CHOICES.filter(choice => choice !== main?.choice).map((choice): Side => ({
+    name: `slm-mix with ${choice}`, points: size => context.points.filter(point => point.method === 'slm-mix' && point.choice === choice && point.dataTokens === size && point.experts === main?.experts),
+  }))
   return {
     claim: 'The hard mixture (slm-mix) beats slm once its pretraining is long enough, and stands beside slm-pn at equal cost.',
-    paper: `${paperWords(100, 'slm-mix', 'slm')} ${paperWords(400, 'slm-mix', 'slm')} ${paperWords(400, 'slm-mix', 'slm-pn')}`, verdict: verdictOf(gains), measured: [...sentences, ...other.sentences],
+    paper: `${paperWords(100, 'slm-mix', 'slm')} ${paperWords(400, 'slm-mix', 'slm')} ${paperWords(400, 'slm-mix', 'slm-pn')}`, verdict: verdictOf(gains),
+    measured: [...sentences, ...[mixture, ...others].flatMap(one => costSentences(context, one, projected, 'total').sentences)],
   }
 }
 

@@ -41,14 +41,14 @@ export function mainVariants(points: readonly Point[]): Map<MethodName, string> 
 /** A quality at a cost: as it was measured, or between two points. */
 export interface Reading { perplexity: number; nll: number; bitsPerByte: number | null; measured: boolean }
 
-/** How near a cost counts as the same. */
-const NEAR = 0.03
+/** How near a cost counts as the same: of one reading, and where two methods are compared, whose budgets are the same tokens at somewhat different costs. */
+const NEAR = 0.03, ABOUT = 0.1
 
 /** Quality at a cost, linear in the logarithms of cost and perplexity between the neighbours; undefined outside what was measured. */
-export function readingAt(points: readonly Point[], phase: Phase, cost: (point: Point) => number, at: number): Reading | undefined {
+export function readingAt(points: readonly Point[], phase: Phase, cost: (point: Point) => number, at: number, within = NEAR): Reading | undefined {
   const known = points.flatMap(point => point[phase] && cost(point) > 0 ? [{ x: cost(point), y: point[phase] }] : []).sort((a, b) => a.x - b.x)
   const reading = (nll: number, bitsPerByte: number | null, measured: boolean): Reading => ({ nll, perplexity: Math.exp(nll), bitsPerByte, measured })
-  const near = known.filter(({ x }) => Math.abs(x / at - 1) <= NEAR).sort((a, b) => Math.abs(a.x / at - 1) - Math.abs(b.x / at - 1))[0]
+  const near = known.filter(({ x }) => Math.abs(x / at - 1) <= within).sort((a, b) => Math.abs(a.x / at - 1) - Math.abs(b.x / at - 1))[0]
   if (near) return reading(near.y.nll, near.y.bitsPerByte, true)
   const above = known.findIndex(({ x }) => x > at)
   if (above <= 0) return undefined
@@ -57,12 +57,12 @@ export function readingAt(points: readonly Point[], phase: Phase, cost: (point: 
   return reading(between(a.y.nll, b.y.nll), a.y.bitsPerByte === null || b.y.bitsPerByte === null ? null : between(a.y.bitsPerByte, b.y.bitsPerByte), false)
 }
 
-/** Both series at the greatest cost that both reach. */
+/** Both series at the greatest cost that both reach, or nearly. */
 export function atEqualCost(a: readonly Point[], b: readonly Point[], phase: Phase, cost: (point: Point) => number): { cost: number; a: Reading; b: Reading } | undefined {
   const costs = (points: readonly Point[]): number[] => points.filter(point => point[phase]).map(cost).filter(value => value > 0)
   const at = Math.min(Math.max(...costs(a)), Math.max(...costs(b)))
   if (!Number.isFinite(at) || at <= 0) return undefined
-  const [one, other] = [readingAt(a, phase, cost, at), readingAt(b, phase, cost, at)]
+  const [one, other] = [readingAt(a, phase, cost, at, ABOUT), readingAt(b, phase, cost, at, ABOUT)]
   return one && other && { cost: at, a: one, b: other }
 }
 

@@ -18,7 +18,7 @@ export interface ExperimentReportFiles { html: string; json: string; cells: stri
  * cells.csv (a line a cell), averages.csv (a line a point) and clusters.csv. Cells that are missing leave gaps. Throws RESOURCE if the disk is full.
  */
 export async function writeExperimentReport(folder: string, results: ExperimentResults): Promise<ExperimentReportFiles> {
-  const file = (name: string): string => join(folder, name), view = viewOf(results), findings = findingsOf(results, view.points)
+  const file = (name: string): string => join(folder, name), view = viewOf(results), findings = findingsOf(view.results, view.points)
   const files = { html: file('report.html'), json: file('report.json'), cells: file('cells.csv'), averages: file('averages.csv'), clusters: file('clusters.csv') }
   const html = await experimentPage(view, findings)
   try { mkdirSync(folder, { recursive: true }) } catch (error) { throw fileError(error, folder, 'write') }

@@ -6,7 +6,7 @@ import { averageOf, pointsOf, studentCost, totalCost } from '../../../src/report
 import type { Cell, ExperimentResults } from '../../../src/report/experiment/results.js'
 import { atEqualCost, mainVariants, readingAt } from '../../../src/report/experiment/series.js'
 import { METHOD_NAMES } from '../../../src/model/index.js'
-import { sampleResults } from './sample.js'
+import { partialResults, sampleResults } from './sample.js'
 
 const near = (a: number, b: number, within = 1e-12): void => assert(Math.abs(a / b - 1) < within, `${a} is not ${b}`)
 const of = (results: ExperimentResults, claim: RegExp): Finding => findingsOf(results, pointsOf(results)).find(finding => claim.test(finding.claim))!
@@ -84,6 +84,12 @@ test('each ordering follows from the numbers: it turns when they do', () => {
   assert.equal(of(results, /^Choosing/).verdict, 'held')
   assert.equal(of(changed(results, cell => cell.choice === 'best-finetuned' ? worse(0.2, cell.method)(cell) : {}), /^Choosing/).verdict, 'not')
   assert.equal(of(results, /lead over slm shrinks/).verdict, 'held')
+})
+
+test('the mixture is compared with every way of choosing its expert, the choice counted', () => {
+  const { measured } = of(partialResults(), /^The hard mixture/)
+  assert(measured.some(text => /slm-mix is .* than slm-pn/.test(text)), measured.join('\n'))
+  assert(measured.some(text => /slm-mix with best-pretrained is .* than slm-pn/.test(text)), measured.join('\n'))
 })
 
 test('where domains are missing, an ordering is told of those that both methods have', () => {

@@ -95,6 +95,12 @@ test('budgets and ablations that were run on some domains are compared on those,
   assert.equal(html.match(/>best-finetuned</g)?.length, 4)
 })
 
+test('a clustering that tells of a domain at several sizes counts it once', async () => {
+  const results = sampleResults({ domains: ['a', 'b', 'c', 'd'] }), twice = results.clusterings.map(clustering => ({ ...clustering, domains: clustering.domains.flatMap(facts => [{ ...facts, dataTokens: 100_000, entropy: 0.01 }, { ...facts, dataTokens: 400_000 }]) }))
+  const view = viewOf({ ...results, clusterings: [...twice, ...twice] })
+  assert.deepEqual(view.results.clusterings.map(({ clusters, domains }) => [clusters, domains.map(({ domain, entropy }) => [domain, entropy])]), results.clusterings.map(({ clusters, domains }) => [clusters, domains.map(({ domain, entropy }) => [domain, entropy])]))
+})
+
 test('axes have several ticks, whatever the range', async () => {
   for (const [low, high] of [[1, 1.1], [0.3, 0.34], [2e13, 2.6e13], [1, 3], [4e12, 3e15]] as const) {
     const marks = [low, high].map((x, i) => ({ panel: '', series: 'slm', x, y: 10 - i, hover: 'x' }))
