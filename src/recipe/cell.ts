@@ -60,6 +60,9 @@ export const pretrainRate = ({ pretrain, mixture, projected }: Setup, method: Me
 /** Rows of a pretraining step. */
 export const pretrainBatch = (setup: Setup, method: Method): number => method === 'slm-mix' ? setup.mixture.batch ?? setup.pretrain.batch : setup.pretrain.batch
 
+/** Steps of warm-up in a run of so many. The runs of a mixture's experts are short, and have a short warm-up. */
+export const pretrainWarmup = ({ pretrain: { warmup } }: Setup, method: Method, steps: number): number => method === 'slm-mix' ? Math.min(warmup, Math.floor(steps / 10)) : warmup
+
 /** Steps of pretraining within a budget, of one expert for slm-mix; 0 if it is too small for one. */
 export function budgetSteps(setup: Setup, { method, budgetTokens, experts }: Cell): number {
   const tokens = method === 'slm-mix' ? budgetTokens! / experts! : budgetTokens!

@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { NichelmError } from '../base/errors.js'
 import { addCosts, type TrainSettings } from '../train/index.js'
-import { budgetSteps, cellId, pretrainBatch, pretrainRate, runKey, shortCount, type Cell } from './cell.js'
+import { budgetSteps, cellId, pretrainBatch, pretrainRate, pretrainWarmup, runKey, shortCount, type Cell } from './cell.js'
 import type { Fingerprints } from './fingerprint.js'
 import { finetuneLength } from './rules.js'
 import type { Domain, Setup, TextFiles } from './setup.js'
@@ -166,8 +166,7 @@ export class Stages {
     const suffix = this.#pretrainedSuffix(cell, expert), label = `${method}${suffix}`
     const { tokens: _, steps: __, largeRate: ___, ...given } = setup.pretrain, { checkpointEvery, keep, ...decisive } = given, { kind, precision } = setup.device
     const choice = method === 'llm' ? setup.llm : setup.model, projected = method === 'slm-pn' ? { ...setup.projected, experts: experts! } : undefined
-    // A short run has a short warm-up.
-    const changes = { rate: pretrainRate(setup, method), batch: pretrainBatch(setup, method), steps: total, ...(method === 'slm-mix' ? { warmup: Math.min(given.warmup, Math.floor(total / 10)) } : {}) }
+    const changes = { rate: pretrainRate(setup, method), batch: pretrainBatch(setup, method), steps: total, warmup: pretrainWarmup(setup, method, total) }
     const generic = this.generic(), validation = this.genericHeldout(), tokenizer = this.tokenizer(), snapshots = all.slice(0, -1)
     const sampling = this.#sampling(cell, expert)
     const stage = this.#stage<PretrainResult>('pretrain', {

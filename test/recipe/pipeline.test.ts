@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict'
-import { appendFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type TestContext } from 'node:test'
+import { packageRoot } from '../../bindings/index.js'
 import { NichelmError } from '../../src/base/errors.js'
 import { stagesOf } from '../../src/recipe/findCells.js'
 import { Fingerprints } from '../../src/recipe/fingerprint.js'
 import { readRecipe } from '../../src/recipe/read.js'
 import { recipeCells, resolveRecipe, type Recipe } from '../../src/recipe/resolve.js'
 import { recipeStages, runRecipe } from '../../src/recipe/run.js'
+import { Tokenizer } from '../../src/text/index.js'
 import { DATA, STEPS, textFolder } from './support.js'
 
 const RECIPE = `name: small
@@ -49,6 +51,10 @@ test('every stage once, each after what it needs', async t => {
 
 test('every method of the paper', async t => {
   const folder = folderWith(t), all = ['methods=[slm, slm-is, slm-pn, slm-mix, slm-d, slm-nopt, llm, llm-lora]', 'domains=[law]', 'model=nano', 'llm=mini', 'mixture.count=3', 'projected.experts=3', 'pretrain.warmup=10']
+  const dry = (await planned(folder, all)).map(stage => stage.name)
+  // The expert is not known before the clusters are.
+  assert(dry.includes('instantiate-slm-pn-expert?') && dry.includes('finetune-slm-mix-expert?-law'), String(dry))
+  assert.equal(existsSync(join(folder, 'runs')), false, 'a dry run makes nothing')
   const names = await made(folder, all)
   for (const name of [
     'pretrain-slm', 'pretrain-llm', 'pretrain-slm-is-law', 'pretrain-slm-pn', 'pretrain-slm-mix-expert0', 'pretrain-slm-mix-expert2', 'instantiate-slm-pn-expert0', 'finetune-slm-law',
@@ -135,4 +141,24 @@ test('tokens are turned into whole steps', async t => {
   const folder = folderWith(t, RECIPE.replace('steps: 200', 'tokens: 3M'))
   assert.equal((await resolved(folder)).steps, Math.floor(3e6 / (32 * 64)))
   await assert.rejects(resolved(folder, ['pretrain.tokens=100']), /less than one step/)
+})
+
+test('a teacher must have the tokenizer of the recipe', async t => {
+  const folder = folderWith(t), teacher = join(packageRoot, 'test', 'golden', 'gpt2-tiny'), own = join(folder, 'tokenizer.json')
+  using tokenizer = await Tokenizer.train((async function* () { yield { text: 'court appeal judge section tribunal evidence order' } })(), { vocabularySize: 260 })
+  tokenizer.save(own)
+  const cases: [string[], RegExp][] = [
+    [[`distill.teacher=${teacher}`], /trained here is not the teacher's/],
+    [[`distill.teacher=${teacher}`, `tokenizer.file=${own}`], /has a vocabulary of \d+, but the tokenizer has \d+/],
+    [['distill.teacher=/nowhere', `tokenizer.file=${own}`], /is not a Hugging Face folder/],
+    [['distill.top=5', 'finetune.replay=0.1', 'methods=[slm-d]', 'llm=mini'], /of the domain alone/],
+  ]
+  for (const [overrides, message] of cases) {
+    await assert.rejects(resolved(folder, overrides), (error: unknown) => {
+      assert(error instanceof NichelmError, String(error))
+      assert.match(error.message, message)
+      assert.match(error.place.field ?? '', /distill\.(teacher|top)$/)
+      return true
+    })
+  }
 })
