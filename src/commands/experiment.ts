@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { NichelmError } from '../base/errors.js'
 import { loadExperiment, planExperiment, runExperiment } from '../experiment/index.js'
@@ -6,6 +5,7 @@ import { LocalSteps, planText } from '../recipe/index.js'
 import { writeExperimentReport } from '../report/experiment/index.js'
 import { deviceName } from '../train/index.js'
 import { define, interruption, jsonOption, print, progress } from './frame.js'
+import { checkJobs, jobsOption } from './jobs.js'
 import { version } from './version.js'
 
 export const experiment = define({
@@ -14,7 +14,7 @@ export const experiment = define({
   positionals: { experiment: { describe: 'YAML file; see docs/experiment.md' } },
   options: {
     'dry-run': { type: 'boolean', default: false, describe: 'Print the stages, FLOPs and time; make nothing' },
-    jobs: { type: 'number', minimum: 1, default: 1, describe: 'Stages that run at the same time, each on its share of the threads' },
+    ...jobsOption,
     only: { type: 'string', array: true, nargs: 1, default: [] as string[], describe: 'A method or a domain: only its cells; can be given again' },
     output: { type: 'string', describe: 'Output folder instead of the experiment\'s' },
     set: { type: 'string', array: true, nargs: 1, default: [] as string[], describe: 'KEY=VALUE: change a setting of the experiment, such as data.root=/data/text; can be given again' },
@@ -26,7 +26,7 @@ export const experiment = define({
     ['experiment experiments/mini-paper.yaml --only slm-is --only law', 'The cells of a method on a domain'],
   ],
   run: async ({ experiment: file, 'dry-run': dryRun, jobs, only, output, set, json }) => {
-    if (jobs > availableParallelism()) throw new NichelmError('USAGE', `--jobs ${jobs}: this machine has ${availableParallelism()} cores`)
+    checkJobs(jobs)
     const loaded = await loadExperiment(String(file), { overrides: set, ...(output === undefined ? {} : { output }) }), { setup } = loaded
     using steps = new LocalSteps(setup.device, jobs, true)
     if (dryRun) {

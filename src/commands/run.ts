@@ -3,6 +3,7 @@ import { planRecipe, planText } from '../recipe/plan.js'
 import { LocalSteps } from '../recipe/localSteps.js'
 import { loadRecipe, runRecipe } from '../recipe/run.js'
 import { define, interruption, jsonOption, print, progress } from './frame.js'
+import { checkJobs, jobsOption } from './jobs.js'
 
 export const run = define({
   command: 'run <recipe>',
@@ -10,7 +11,7 @@ export const run = define({
   positionals: { recipe: { describe: 'YAML file; see docs/recipe.md' } },
   options: {
     'dry-run': { type: 'boolean', default: false, describe: 'Print the stages, parameters, memory, FLOPs and time; make nothing' },
-    jobs: { type: 'number', minimum: 1, default: 1, describe: 'Stages that run at the same time, each on its share of the threads' },
+    ...jobsOption,
     output: { type: 'string', describe: 'Output folder instead of the recipe\'s' },
     set: { type: 'string', array: true, nargs: 1, default: [] as string[], describe: 'KEY=VALUE: change a setting of the recipe, such as pretrain.steps=100; can be given again' },
     ...jsonOption,
@@ -21,6 +22,7 @@ export const run = define({
     ['run recipes/yardstick.yaml --set data.root=/data/text', 'The same recipe on text that lies elsewhere'],
   ],
   run: async ({ recipe: file, 'dry-run': dryRun, output, set, jobs, json }) => {
+    checkJobs(jobs)
     const recipe = await loadRecipe(String(file), { overrides: set, ...(output === undefined ? {} : { output }) })
     using steps = new LocalSteps(recipe.device, jobs)
     if (dryRun) {

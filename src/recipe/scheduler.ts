@@ -44,6 +44,9 @@ export class Scheduler {
 
   constructor(readonly options: SchedulerOptions) {
     this.#lanes = new Array<boolean>(options.jobs ?? 1).fill(false)
+    const { signal } = options
+    if (signal.aborted) this.#stop.abort()
+    else signal.addEventListener('abort', () => this.#stop.abort(), { once: true })
   }
 
   /** For requests of one order: the lower, the sooner. */
@@ -87,10 +90,10 @@ export class Scheduler {
       this.#waiting.set(stage.hash, { stage, order: this.#orders.get(stage.hash)!, start, refuse })
       void this.#dispatch()
     })
-    const { log, onStart, signal, tolerates } = this.options, started = performance.now()
+    const { log, onStart, tolerates } = this.options, started = performance.now()
     try {
       onStart?.(stage)
-      const result = await runStage(stage, { lane, log, signal: AbortSignal.any([signal, this.#stop.signal]) })
+      const result = await runStage(stage, { lane, log, signal: this.#stop.signal })
       this.#end(stage, false, (performance.now() - started) / 1000)
       return result
     } catch (error) {

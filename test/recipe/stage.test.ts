@@ -30,7 +30,7 @@ function graph(output: string, ran: string[], { first = 1, second = 1, version =
   return [a, b, stage('other', 1, [])]
 }
 
-const options = { signal: new AbortController().signal, log: () => {} }
+const options = { get signal() { return new AbortController().signal }, log: () => {} }
 
 test('a second run does nothing, and its results are read again', async t => {
   const output = temporary(t), ran: string[] = []
