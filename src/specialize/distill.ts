@@ -5,7 +5,7 @@ import { readJson, writeJson } from '../base/files.js'
 import { drawBatch, type Corpus, type DrawWindow, type WindowReader } from '../corpus/index.js'
 import { checkDistillation, ModelSession, type DistillationOptions, type HostRows, type ModelConfig, type Precision } from '../model/index.js'
 import type { Costs } from '../train/index.js'
-import { modelHash, openTeacher, type Teacher } from './teacher.js'
+import { openTeacher, type Teacher } from './teacher.js'
 import { cacheTeacher, type CacheSettings, type TeacherCache, type Truncation } from './teacherCache.js'
 
 /** slm-d: the loss is (1 - alpha) nll + alpha temperature² KL(teacher || model). */
@@ -52,8 +52,6 @@ export interface TeachingOptions {
 export class Teaching implements Disposable {
   /** What the run's session needs to know. */
   readonly options: DistillationOptions
-  /** Identifies the teacher. */
-  readonly hash: string
   readonly #teacher: Teacher
   #source: { cache: TeacherCache } | { session: ModelSession; logits: Float32Array<ArrayBuffer> } | undefined
 
@@ -63,8 +61,10 @@ export class Teaching implements Disposable {
     this.options = { alpha, temperature, teacher: cache ? { k: cache.k } : 'logits' }
     checkDistillation(this.options, student.vocabulary)
     this.#teacher = openTeacher(teacher, student, corpus)
-    this.hash = modelHash(this.#teacher)
   }
+
+  /** Identifies the teacher. */
+  get hash(): string { return this.#teacher.hash }
 
   /** Writes or opens the cache, or loads the teacher; then notes in the run's folder what is known of it. */
   async prepare(folder: string): Promise<void> {

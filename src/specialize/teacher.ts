@@ -7,7 +7,11 @@ import { openHuggingFace, type ModelConfig, type StoredModel } from '../model/in
 import { Tokenizer } from '../text/index.js'
 
 /** A model to learn from. */
-export interface Teacher extends StoredModel { folder: string }
+export interface Teacher extends StoredModel {
+  folder: string
+  /** Identifies it, see `modelHash`. */
+  hash: string
+}
 
 /**
  * Opens a teacher, any Hugging Face folder of a model that loads, and sees before any work that a student can learn from it on this corpus: the same vocabulary, the
@@ -24,7 +28,7 @@ export function openTeacher(folder: string, student: Pick<ModelConfig, 'vocabula
   }
   if (context < corpus.context)
     throw new NichelmError('CONFIG', `the teacher has a context of ${context} tokens, but the corpus has windows of up to ${corpus.context}`, { place, fix: `Build the corpus with a context of at most ${context}, or take another teacher.` })
-  return { ...model, folder }
+  return { ...model, folder, hash: modelHash(model) }
 }
 
 /** Identifies a model by its configuration and its parameters. */

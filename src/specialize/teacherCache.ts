@@ -9,7 +9,7 @@ import { SafetensorsFile, writeSafetensors } from '../base/safetensors.js'
 import { emptyBatch, endRow, place, type Batch, type Corpus } from '../corpus/index.js'
 import { ModelSession, type Precision } from '../model/index.js'
 import { addCosts, deviceName, noCosts, type Costs } from '../train/index.js'
-import { modelHash, type Teacher } from './teacher.js'
+import type { Teacher } from './teacher.js'
 
 const MANIFEST_FILE = 'teacher.json', FORMAT = 'nichelm-teacher'
 /** Bytes of a part of a cache: what is written at once, and lost at most when it is interrupted. */
@@ -69,7 +69,7 @@ export interface CacheOptions extends CacheSettings {
  */
 export async function cacheTeacher(options: CacheOptions): Promise<TeacherCache> {
   const { folder, teacher, corpus, k, temperature, precision, probabilities = 'f16', partBytes = PART_BYTES, onProgress } = options
-  const identity = { teacher: modelHash(teacher), corpus: corpus.hash, temperature, k, probabilities, precision }
+  const identity = { teacher: teacher.hash, corpus: corpus.hash, temperature, k, probabilities, precision }
   const file = join(folder, MANIFEST_FILE)
   if (existsSync(file)) {
     const cache = new TeacherCache(folder, corpus)
