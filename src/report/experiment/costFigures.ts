@@ -39,8 +39,8 @@ function near(marks: readonly Mark[]): { marks: Mark[]; far: string } {
 }
 
 /** At each size of data the series on the domains on which most can be compared, and which these are, for the caption. */
-function bySize(view: View, methods: readonly MethodName[]): { series: (method: MethodName, size: number) => Point[]; words: string } {
-  const found = new Map(view.sizes.map(size => [size, comparable(view, methods, size)]))
+function bySize(view: View, methods: readonly MethodName[], of?: MethodName): { series: (method: MethodName, size: number) => Point[]; words: string } {
+  const found = new Map(view.sizes.map(size => [size, comparable(view, methods, size, of)]))
   const parts = view.sizes.flatMap(size => { const on = onlyOn(found.get(size)!.domains, view.domainsAt(size)); return on ? [`${tokens(size)} tokens: over ${on}`] : [] })
   return { series: (method, size) => found.get(size)?.series(method) ?? [], words: parts.length ? ` (${parts.join('; ')}; the others were not run at every budget)` : '' }
 }
@@ -87,7 +87,7 @@ export function specializedFigure(view: View): Promise<string> {
 /** Distillation against the student's cost and against the whole. */
 export function distillationFigure(view: View): Promise<string> {
   if (!view.methods.includes('slm-d')) return Promise.resolve('')
-  const methods = (['slm', 'slm-pn', 'slm-d'] as const).filter(method => view.methods.includes(method)), at = bySize(view, methods)
+  const methods = (['slm', 'slm-pn', 'slm-d'] as const).filter(method => view.methods.includes(method)), at = bySize(view, methods, 'slm-d')
   const panels = view.sizes.flatMap(size => [`${tokens(size)} tokens: cost of the student alone`, `${tokens(size)} tokens: teacher counted`])
   return costFigure({
     id: 'distillation', heading: 'Distillation against the cost of the student, and against all of it', panels, columns: 2, view, cost: 'cost for one domain',

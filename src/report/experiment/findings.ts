@@ -186,7 +186,7 @@ function against(context: Context): Finding {
 function distillation(context: Context): Finding {
   const { sizes, series, domains } = context, gains: number[] = []
   const measured = sizes.flatMap(size => {
-    const shared = common((['slm-d', 'slm', 'slm-pn'] as const).flatMap(method => series(method, size))), on = part(shared.domains, domains.get(size)!), of = (method: MethodName): Point[] => shared.points.filter(point => point.method === method)
+    const shared = common((['slm-d', 'slm', 'slm-pn'] as const).flatMap(method => series(method, size)), 'slm-d'), on = part(shared.domains, domains.get(size)!), of = (method: MethodName): Point[] => shared.points.filter(point => point.method === method)
     const student = (['hours', 'flops'] as const).flatMap(kind => {
       const found = atEqualCost(of('slm-d'), of('slm'), 'after', point => studentCost(point)[kind])
       return found ? [`${lower(gain(found.a, found.b))} at ${costIn(kind, found.cost)}`] : []
@@ -225,7 +225,7 @@ function mostOf(points: readonly Point[], key: (point: Point) => unknown, order:
     const name = JSON.stringify(key(point))
     groups.set(name, [...groups.get(name) ?? [], point])
   }
-  const found = [...groups.values()].map(common).sort((a, b) => b.points.length - a.points.length || b.domains.length - a.domains.length || (b.points[0]?.budgetTokens ?? 0) - (a.points[0]?.budgetTokens ?? 0))[0]
+  const found = [...groups.values()].map(group => common(group)).sort((a, b) => b.points.length - a.points.length || b.domains.length - a.domains.length || (b.points[0]?.budgetTokens ?? 0) - (a.points[0]?.budgetTokens ?? 0))[0]
   return found && found.points.length > 1 ? { ...found, points: [...found.points].sort(order) } : { domains: [], points: [] }
 }
 

@@ -122,11 +122,11 @@ export interface Common { domains: readonly string[]; points: Point[] }
 
 /**
  * The domains on which most can be compared: of the sets that points have, the one of the most points, and most of them joined to curves, times the root of the number of domains. Not all cells of an experiment need to be
- * run on all domains, such as ablations; averages over different domains must not stand beside each other.
+ * run on all domains, such as ablations; averages over different domains must not stand beside each other. `of`: only sets that this method has, where the comparison is about it.
  */
-export function common(points: readonly Point[]): Common {
+export function common(points: readonly Point[], of?: MethodName): Common {
   const done = (point: Point): string[] => [...new Set(point.cells.filter(({ after }) => after && Number.isFinite(after.nll)).map(({ domain }) => domain))].sort()
-  const sets = new Map(points.map(done).filter(set => set.length).map(set => [set.join('\n'), set]))
+  const sets = new Map(points.filter(({ method }) => of === undefined || method === of).map(done).filter(set => set.length).map(set => [set.join('\n'), set]))
   let best: Common & { score: number } = { domains: [], points: [], score: 0 }
   for (const domains of sets.values()) {
     const there = points.flatMap(point => onDomains(point, domains) ?? []).filter(({ after }) => after), joined = there.length - new Set(there.map(({ variant, dataTokens }) => `${variant} ${dataTokens}`)).size

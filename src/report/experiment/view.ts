@@ -34,9 +34,9 @@ export function viewOf(given: ExperimentResults): View {
   }
 }
 
-/** The series of methods at one size of data, on the domains on which most of their points can be compared. */
-export function comparable(view: View, methods: readonly MethodName[], dataTokens: number): { domains: readonly string[]; series: (method: MethodName) => Point[] } {
-  const { domains, points } = common(methods.flatMap(method => view.series(method, dataTokens)))
+/** The series of methods at one size of data, on the domains on which most of their points can be compared, or most of one's. */
+export function comparable(view: View, methods: readonly MethodName[], dataTokens: number, of?: MethodName): { domains: readonly string[]; series: (method: MethodName) => Point[] } {
+  const { domains, points } = common(methods.flatMap(method => view.series(method, dataTokens)), of)
   return { domains, series: method => points.filter(point => point.method === method) }
 }
 

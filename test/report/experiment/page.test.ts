@@ -89,6 +89,9 @@ test('budgets and ablations that were run on some domains are compared on those,
   assert.deepEqual(slm.domains, ['freelaw', 'opensubtitles', 'pubmed'])
   for (const point of slm.series('slm')) assert(Math.abs(point.after!.perplexity / mean(point.budgetTokens!) - 1) < 1e-12)
   assert.deepEqual(slm.series('slm').map(({ budgetTokens }) => budgetTokens), [2e6, 4e6, 8e6])
+  // A figure about distillation is of the domains that distillation was run on.
+  assert.deepEqual(comparable(view, ['slm', 'slm-pn', 'slm-d'], 400_000, 'slm-d').domains, ['freelaw', 'opensubtitles', 'pubmed'])
+  assert.equal(comparable(view, ['slm', 'slm-pn', 'slm-d'], 400_000).domains.length, 9)
   // The table of all domains holds only what all of them have: the mixture twice, for it was also trained longer.
   const [, table] = /<h3>Before and after fine-tuning<\/h3>.*?<tbody>(.*?)<\/tbody>/s.exec(html)!
   assert.deepEqual([...table!.matchAll(/<tr><td>(.*?)(?:<small>.*?)?<\/td><td class="number">(.*?)<\/td>/g)].map(([, method, budget]) => `${method} ${budget}`), ['slm 8M', 'slm-is 8M', 'slm-pn 8M', 'slm-mix 8M', 'slm-mix 32M', 'slm-d 8M', 'slm-nopt –', 'llm 8M', 'llm-lora 8M'])
