@@ -7,7 +7,8 @@ export const COST_KINDS: readonly CostKind[] = ['hours', 'flops']
 /** Says the same by device hours and by FLOPs; the page shows the one that the reader chose. */
 export async function byCost(make: (kind: CostKind) => Promise<string> | string): Promise<string> {
   const parts = await Promise.all(COST_KINDS.map(async kind => ({ kind, html: await make(kind) })))
-  return parts.every(({ html }) => !html) ? '' : parts.map(({ kind, html }) => `<div class="by-${kind}">${html}</div>`).join('')
+  const none = '<p class="soft">Nothing can be compared by this cost yet; choose the other above.</p>'
+  return parts.every(({ html }) => !html) ? '' : parts.map(({ kind, html }) => `<div class="by-${kind}">${html || none}</div>`).join('')
 }
 
 /** Marks and their names in the order of the styles. `words`: what else is said of a series. */
