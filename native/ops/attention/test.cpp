@@ -1,10 +1,10 @@
-// attention and its gradient against the double reference and finite differences: odd shapes, documents, grouped heads, both types,
-// every instruction set, any number of threads.
+// attention and its gradient against the double reference and finite differences: odd shapes, documents, grouped heads, both types, every device.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
 
-#include "ops/kernels.h"
+#include "ops/attention/attention.h"
+#include "test/devices.h"
 #include "test/operand.h"
 
 using namespace nichelm;
@@ -111,36 +111,33 @@ void against_reference(const Case& s, Type type) {
   run(reference, Attention{{f32(x, s.qkv())}, {at}, {f32(y, s.y())}, {f32(lse, s.lse())}, s.heads, s.kv_heads});
   run(reference, AttentionGradient{{f32(dyv, s.y())}, {f32(x, s.qkv())}, {at}, {f32(y, s.y())}, {f32(lse, s.lse())}, {f32(dqkv, s.qkv())}, s.heads, s.kv_heads});
   const Plain plain(s, x, starts, dyv, type);
-  for (int isa : isas()) {
-    std::vector<float> first[3];
-    for (int threads : {1, 2, 5}) {
-      Cpu device(threads, static_cast<Isa>(isa));
-      Operand got(type, s.y()), got_lse(Type::f32, s.lse()), got_dqkv(type, s.qkv());
-      poison_scratch(device);
-      run_op(device, Attention{{qkv.tensor()}, {at}, {got.tensor()}, {got_lse.tensor()}, s.heads, s.kv_heads});
-      poison_scratch(device);
-      run_op(device, AttentionGradient{{dy.tensor()}, {qkv.tensor()}, {at}, {got.tensor()}, {got_lse.tensor()}, {got_dqkv.tensor()}, s.heads, s.kv_heads});
-      const std::string where = "attention " + s.name() + ", " + name_of(static_cast<Isa>(isa)) + ' ' + name_of(type);
-      const auto hold = [&](const char* what, const std::vector<float>& a, const std::vector<float>& b, const std::vector<float>& want) {
-        // The rounding of the type at least: few elements may be exact by luck.
-        const double kernel = error(a, want), loop = std::max(error(b, want), type == Type::bf16 ? 0x1p-9 : 0x1p-24);
-        char ratio[64];
-        std::snprintf(ratio, sizeof(ratio), ": error %.3g, a plain loop's %.3g", kernel, loop);
-        EXPECT(within(kernel, loop), where + ", " + what + ratio);
-      };
-      hold("y", got.values(), plain.y, y);
-      hold("lse", got_lse.values(), plain.lse, lse);
-      const char* names[] = {"dq", "dk", "dv"};
-      for (int which = 0; which < 3; ++which) {
-        const std::vector<float> a = part(s, got_dqkv.values(), which), b = part(s, plain.dqkv, which), want = part(s, dqkv, which);
-        // Where each query sees one key only, dq and dk are 0 and what is left is rounding: the rule then holds for distances, on the scale of dy.
-        if (which < 2 && s.alone()) EXPECT(within(distance(a, want), distance(b, want), 1e-6 * std::sqrt(double(a.size()))), where + ", " + names[which] + ": should be 0");
-        else hold(names[which], a, b, want);
-      }
-      if (threads == 1) first[0] = got.values(), first[1] = got_lse.values(), first[2] = got_dqkv.values();
-      EXPECT(same_bits(first[0], got.values()) && same_bits(first[1], got_lse.values()) && same_bits(first[2], got_dqkv.values()), where + ": not the bits of one thread");
+  std::vector<float> first[3];
+  on_devices([&](Device& device, const std::string& on, bool is_first) {
+    Operand got(type, s.y()), got_lse(Type::f32, s.lse()), got_dqkv(type, s.qkv());
+    if (device.cpu()) poison_scratch(*device.cpu());
+    run_op(device, Attention{{qkv.tensor()}, {at}, {got.tensor()}, {got_lse.tensor()}, s.heads, s.kv_heads});
+    if (device.cpu()) poison_scratch(*device.cpu());
+    run_op(device, AttentionGradient{{dy.tensor()}, {qkv.tensor()}, {at}, {got.tensor()}, {got_lse.tensor()}, {got_dqkv.tensor()}, s.heads, s.kv_heads});
+    const std::string where = "attention " + s.name() + ", " + on + ' ' + name_of(type);
+    const auto hold = [&](const char* what, const std::vector<float>& a, const std::vector<float>& b, const std::vector<float>& want) {
+      // The rounding of the type at least: few elements may be exact by luck.
+      const double kernel = error(a, want), loop = std::max(error(b, want), type == Type::bf16 ? 0x1p-9 : 0x1p-24);
+      char ratio[64];
+      std::snprintf(ratio, sizeof(ratio), ": error %.3g, a plain loop's %.3g", kernel, loop);
+      EXPECT(within(kernel, loop), where + ", " + what + ratio);
+    };
+    hold("y", got.values(), plain.y, y);
+    hold("lse", got_lse.values(), plain.lse, lse);
+    const char* names[] = {"dq", "dk", "dv"};
+    for (int which = 0; which < 3; ++which) {
+      const std::vector<float> a = part(s, got_dqkv.values(), which), b = part(s, plain.dqkv, which), want = part(s, dqkv, which);
+      // Where each query sees one key only, dq and dk are 0 and what is left is rounding: the rule then holds for distances, on the scale of dy.
+      if (which < 2 && s.alone()) EXPECT(within(distance(a, want), distance(b, want), 1e-6 * std::sqrt(double(a.size()))), where + ", " + names[which] + ": should be 0");
+      else hold(names[which], a, b, want);
     }
-  }
+    if (is_first) first[0] = got.values(), first[1] = got_lse.values(), first[2] = got_dqkv.values();
+    EXPECT(same_bits(first[0], got.values()) && same_bits(first[1], got_lse.values()) && same_bits(first[2], got_dqkv.values()), where + ": not the bits of one thread");
+  });
 }
 
 }  // namespace
@@ -157,24 +154,24 @@ TEST(attention_packed_document_is_as_alone) {
   const int64_t before = both.length - alone.length;
   std::vector<int32_t> starts(static_cast<size_t>(both.length), 0), zero(static_cast<size_t>(alone.length), 0);
   std::fill(starts.begin() + before, starts.end(), static_cast<int32_t>(before));
-  for (int isa : isas())
+  on_devices([&](Device& device, const std::string& on, bool) {
     for (Type type : {Type::f32, Type::bf16}) {
       const std::vector<float> x = normal(size(both.qkv()), 3), g = normal(size(both.y()), 4);
       const auto tail = [](const std::vector<float>& v, int64_t count) { return std::vector<float>(v.end() - count, v.end()); };
       Operand qkv(type, both.qkv(), x), dy(type, both.y(), g), y(type, both.y()), lse(Type::f32, both.lse()), dqkv(type, both.qkv());
       Operand qkv_alone(type, alone.qkv(), tail(x, size(alone.qkv()))), dy_alone(type, alone.y(), tail(g, size(alone.y()))), y_alone(type, alone.y()), lse_alone(Type::f32, alone.lse()),
           dqkv_alone(type, alone.qkv());
-      Cpu device(2, static_cast<Isa>(isa));
       const In at{i32(starts, {1, both.length})}, at_alone{i32(zero, {1, alone.length})};
       run_op(device, Attention{{qkv.tensor()}, at, {y.tensor()}, {lse.tensor()}, 4, 2});
       run_op(device, Attention{{qkv_alone.tensor()}, at_alone, {y_alone.tensor()}, {lse_alone.tensor()}, 4, 2});
       run_op(device, AttentionGradient{{dy.tensor()}, {qkv.tensor()}, at, {y.tensor()}, {lse.tensor()}, {dqkv.tensor()}, 4, 2});
       run_op(device, AttentionGradient{{dy_alone.tensor()}, {qkv_alone.tensor()}, at_alone, {y_alone.tensor()}, {lse_alone.tensor()}, {dqkv_alone.tensor()}, 4, 2});
       const double tolerance = type == Type::bf16 ? 0x1p-8 : 1e-6;
-      const std::string where = std::string("packed as alone, ") + name_of(static_cast<Isa>(isa)) + ' ' + name_of(type);
+      const std::string where = "packed as alone, " + on + ' ' + name_of(type);
       EXPECT(error(tail(y.values(), size(alone.y())), y_alone.values()) <= tolerance, where + ": y");
       EXPECT(error(tail(dqkv.values(), size(alone.qkv())), dqkv_alone.values()) <= tolerance, where + ": dqkv");
     }
+  });
 }
 
 TEST(attention_gradient_is_the_slope) {
@@ -203,12 +200,11 @@ TEST(attention_nan_reaches_its_queries) {
   const Case s{1, 100, 1, 1, 16, 50};
   std::vector<int32_t> starts = s.starts();
   const In at{i32(starts, {1, s.length})};
-  for (int isa : isas())
+  on_devices([&](Device& device, const std::string& on, bool) {
     for (Type type : {Type::f32, Type::bf16}) {
       std::vector<float> x = normal(size(s.qkv()), 7);
       x[static_cast<size_t>(20 * s.width() + s.d)] = NAN;  // of key 20
       Operand qkv(type, s.qkv(), x), dy(type, s.y(), normal(size(s.y()), 8)), y(type, s.y()), lse(Type::f32, s.lse()), dqkv(type, s.qkv());
-      Cpu device(2, static_cast<Isa>(isa));
       run_op(device, Attention{{qkv.tensor()}, at, {y.tensor()}, {lse.tensor()}, 1, 1});
       run_op(device, AttentionGradient{{dy.tensor()}, {qkv.tensor()}, at, {y.tensor()}, {lse.tensor()}, {dqkv.tensor()}, 1, 1});
       const std::vector<float> out = y.values(), gradient = dqkv.values();
@@ -216,10 +212,11 @@ TEST(attention_nan_reaches_its_queries) {
       for (size_t t = 20; t < 50; ++t) all = all && std::isnan(out[t * 16]) && std::isnan(lse.values()[t]) && std::isnan(gradient[t * 48]);
       for (size_t t = 0; t < 100; ++t)
         if (t < 20 || t >= 50) none = none && !std::isnan(out[t * 16]) && !std::isnan(lse.values()[t]);
-      const std::string where = std::string(name_of(static_cast<Isa>(isa))) + ' ' + name_of(type);
+      const std::string where = on + ' ' + name_of(type);
       EXPECT(all, "attention: a NaN key reaches every query that sees it, " + where);
       EXPECT(none, "attention: a NaN key reaches no query that does not see it, " + where);
     }
+  });
 }
 
 TEST(attention_holds_starts_to_their_bounds) {
@@ -227,16 +224,15 @@ TEST(attention_holds_starts_to_their_bounds) {
   std::vector<int32_t> wild(40, -1000000), held(40, 0);
   for (size_t t = 10; t < 40; ++t) wild[t] = 1000000, held[t] = static_cast<int32_t>(t);
   std::vector<float> x = normal(size(s.qkv()), 9), dy = normal(size(s.y()), 10), y[2], lse(40), dqkv[2];
-  for (int isa : isas()) {
-    Cpu device(1, static_cast<Isa>(isa));
+  on_devices([&](Device& device, const std::string& on, bool) {
     for (int which : {0, 1}) {
       const In at{i32(which ? wild : held, {1, 40})};
       y[which].assign(dy.size(), NAN), dqkv[which].assign(x.size(), NAN);
       run_op(device, Attention{{f32(x, s.qkv())}, at, {f32(y[which], s.y())}, {f32(lse, s.lse())}, 1, 1});
       run_op(device, AttentionGradient{{f32(dy, s.y())}, {f32(x, s.qkv())}, at, {f32(y[which], s.y())}, {f32(lse, s.lse())}, {f32(dqkv[which], s.qkv())}, 1, 1});
     }
-    EXPECT(same_bits(y[0], y[1]) && same_bits(dqkv[0], dqkv[1]), "attention: starts out of bounds are as those held to them");
-  }
+    EXPECT(same_bits(y[0], y[1]) && same_bits(dqkv[0], dqkv[1]), "attention: starts out of bounds are as those held to them, " + on);
+  });
 }
 
 TEST(attention_refuses) {

@@ -1,12 +1,13 @@
-// matmul against the double reference: every instruction set, both types, all transposes and epilogues, stacks, odd shapes, any number of threads.
+// matmul against the double reference: every device, both types, all transposes and epilogues, stacks, odd shapes.
 #include <cmath>
 #include <cstring>
 
-#include "ops/kernels.h"
+#include "ops/matmul/matmul.h"
 #include "runtime/bf16.h"
-#include "test/test.h"
+#include "test/devices.h"
 
 using namespace nichelm;
+using test::Device, test::on_devices;
 
 namespace {
 
@@ -122,22 +123,19 @@ void test_case(const Case& s, Type type, Type c_type) {
   Reference reference;
   const Outputs want = compute(s, in, Type::f32, Type::f32, [&](const auto& op) { op.check(), run(reference, op); });
   const Outputs simple = plain(s, in, c_type);
-  for (const int isa : test::isas()) {
-    Outputs first;
-    for (const int threads : {1, 2, 5}) {
-      Cpu device(threads, static_cast<Isa>(isa));
-      const Outputs got = compute(s, in, type, c_type, [&](const auto& op) { run_op(device, op); });
-      const std::string what = s.text() + " " + name_of(type) + " to " + name_of(c_type) + ", " + name_of(static_cast<Isa>(isa)) + ", threads " + std::to_string(threads);
-      if (threads == 1) {
-        first = got;
-        const double error = test::error(got.c, want.c), allowed = test::error(simple.c, want.c);
-        EXPECT(test::within(error, allowed), what + ": error " + std::to_string(error * 1e6) + "e-6, plain " + std::to_string(allowed * 1e6) + "e-6");
-        if (s.pre) EXPECT(test::within(test::error(got.pre, want.pre), test::error(simple.pre, want.pre)), what + ": pre");
-      } else {
-        EXPECT(same_bits(got.c, first.c) && same_bits(got.pre, first.pre), what + ": other bits than with one thread");
-      }
+  Outputs first;
+  on_devices([&](Device& device, const std::string& name, bool is_first) {
+    const Outputs got = compute(s, in, type, c_type, [&](const auto& op) { run_op(device, op); });
+    const std::string what = s.text() + " " + name_of(type) + " to " + name_of(c_type) + ", " + name;
+    if (is_first) {
+      first = got;
+      const double error = test::error(got.c, want.c), allowed = test::error(simple.c, want.c);
+      EXPECT(test::within(error, allowed), what + ": error " + std::to_string(error * 1e6) + "e-6, plain " + std::to_string(allowed * 1e6) + "e-6");
+      if (s.pre) EXPECT(test::within(test::error(got.pre, want.pre), test::error(simple.pre, want.pre)), what + ": pre");
+    } else {
+      EXPECT(same_bits(got.c, first.c) && same_bits(got.pre, first.pre), what + ": other bits than with one thread");
     }
-  }
+  });
 }
 
 void test_types(const Case& s) {
@@ -196,17 +194,19 @@ TEST(matmul_stacks_are_products) {
         Case s{m, n, k, gradient, false};
         s.groups = groups, s.accumulate = gradient;
         const Inputs in(s, type, type);
-        Cpu device(2);
-        const Outputs got = compute(s, in, type, Type::f32, [&](const auto& op) { run_op(device, op); });
-        for (int64_t g = 0; g < groups; ++g) {
-          const auto part = [&](const std::vector<float>& x, int64_t size) { return std::vector<float>(x.begin() + g * size, x.begin() + (g + 1) * size); };
-          Case one = s;
-          one.groups = 0;
-          Inputs alone(one, type, type);
-          alone.a = part(in.a, m * k), alone.b = part(in.b, k * n), alone.c = part(in.c, m * n);
-          const Outputs want = compute(one, alone, type, Type::f32, [&](const auto& op) { run_op(device, op); });
-          EXPECT(same_bits(part(got.c, m * n), want.c), s.text() + " " + name_of(type) + ", group " + std::to_string(g));
-        }
+        on_devices([&](Device& device, const std::string& name, bool is_first) {
+          if (!is_first) return;
+          const Outputs got = compute(s, in, type, Type::f32, [&](const auto& op) { run_op(device, op); });
+          for (int64_t g = 0; g < groups; ++g) {
+            const auto part = [&](const std::vector<float>& x, int64_t size) { return std::vector<float>(x.begin() + g * size, x.begin() + (g + 1) * size); };
+            Case one = s;
+            one.groups = 0;
+            Inputs alone(one, type, type);
+            alone.a = part(in.a, m * k), alone.b = part(in.b, k * n), alone.c = part(in.c, m * n);
+            const Outputs want = compute(one, alone, type, Type::f32, [&](const auto& op) { run_op(device, op); });
+            EXPECT(same_bits(part(got.c, m * n), want.c), s.text() + " " + name_of(type) + ", group " + std::to_string(g) + ", " + name);
+          }
+        });
       }
 }
 
@@ -225,6 +225,17 @@ TEST(matmul_packs_apart) {
     }
 }
 
+// Shapes that a GPU cuts into large tiles, with parts of tiles at the edges.
+TEST(matmul_large_tiles) {
+  for (const bool transpose_a : {false, true})
+    for (const bool transpose_b : {false, true}) {
+      Case s{264, 400, 72, transpose_a, transpose_b};
+      s.accumulate = transpose_a;
+      if (!s.accumulate) s.bias = s.gelu = s.pre = s.residual = true;
+      test_types(s);
+    }
+}
+
 TEST(matmul_epilogues) {
   for (auto [m, n, k] : {std::array<int64_t, 3>{37, 45, 33}, {15, 64, 1301}, {16, 33, 4500}})
     for (int mask = 0; mask < 32; ++mask) {
@@ -239,14 +250,13 @@ TEST(matmul_epilogues) {
 TEST(matmul_not_finite) {
   const Case s{19, 37, 45};
   for (const Type type : {Type::f32, Type::bf16})
-    for (const int isa : test::isas())
-      for (const float bad : {NAN, INFINITY}) {
+    for (const float bad : {NAN, INFINITY})
+      on_devices([&](Device& device, const std::string& name, bool) {
         Inputs in(s, type, type);
         in.a[3 * 45 + 44] = bad;
-        Cpu device(2, static_cast<Isa>(isa));
         const Outputs got = compute(s, in, type, type, [&](const auto& op) { run_op(device, op); });
-        for (size_t i = 0; i < got.c.size(); ++i) EXPECT(std::isfinite(got.c[i]) == (i / 37 != 3), std::string("matmul, not finite, ") + name_of(static_cast<Isa>(isa)));
-      }
+        for (size_t i = 0; i < got.c.size(); ++i) EXPECT(std::isfinite(got.c[i]) == (i / 37 != 3), "matmul, not finite, " + name);
+      });
 }
 
 // gelu_of's factor is the derivative of gelu: against central differences of the reference.
@@ -262,11 +272,10 @@ TEST(matmul_gelu_derivative) {
   run(reference, Matmul{{test::f32(above, {count, 1})}, {test::f32(one, {1, 1})}, {}, {}, {}, {test::f32(up, {count, 1})}, {}, false, false, true});
   run(reference, Matmul{{test::f32(below, {count, 1})}, {test::f32(one, {1, 1})}, {}, {}, {}, {test::f32(down, {count, 1})}, {}, false, false, true});
   for (size_t i = 0; i < x.size(); ++i) want[i] = (up[i] - down[i]) / (above[i] - below[i]);
-  for (const int isa : test::isas()) {
-    Cpu device(1, static_cast<Isa>(isa));
+  on_devices([&](Device& device, const std::string& name, bool) {
     run_op(device, Matmul{{test::f32(ones, {count, 1})}, {test::f32(one, {1, 1})}, {}, {test::f32(x, {count, 1})}, {}, {test::f32(got, {count, 1})}, {}, false, false, false});
-    EXPECT(test::error(got, want) < 1e-4, "matmul: gelu_of against differences");  // h² times the third derivative
-  }
+    EXPECT(test::error(got, want) < 1e-4, "matmul: gelu_of against differences, " + name);  // h² times the third derivative
+  });
 }
 
 TEST(matmul_checks) {

@@ -1,0 +1,85 @@
+// What follows the sums of a product on a GPU: a tile of them goes through shared memory, so that whole lines of c are read and written.
+#pragma once
+#include "cuda/vector.h"
+#include "runtime/math.h"
+
+namespace nichelm {
+namespace {
+
+// c = activation(sum + bias) · gelu'(gelu_of) + residual, or c += sum, as in matmul.h. Null: no such term. gelu_of, residual, pre and c are (m, n) of one
+// type, bf16 or f32.
+struct Epilogue {
+  void* c;
+  const float* bias;
+  const void *gelu_of, *residual;
+  void* pre;
+  bool c_is_bf16, gelu, accumulate;
+};
+
+// kCount neighbours of a row, from element `at` and column `column` on.
+template <int kCount, class C> __device__ __forceinline__ void finish(const Epilogue& e, int64_t at, int64_t column, float (&x)[kCount]) {
+  float term[kCount];
+  if (e.accumulate) {
+    load_vector<kCount>(static_cast<const C*>(e.c) + at, term);
+#pragma unroll
+    for (int j = 0; j < kCount; ++j) x[j] += term[j];
+  }
+  if (e.bias) {
+#pragma unroll
+    for (int j = 0; j < kCount; ++j) x[j] += e.bias[column + j];
+  }
+  if (e.pre) store_vector<kCount>(x, static_cast<C*>(e.pre) + at);
+  if (e.gelu) {
+#pragma unroll
+    for (int j = 0; j < kCount; ++j) x[j] = gelu(x[j]);
+  }
+  if (e.gelu_of) {
+    load_vector<kCount>(static_cast<const C*>(e.gelu_of) + at, term);
+#pragma unroll
+    for (int j = 0; j < kCount; ++j) x[j] *= gelu_derivative(term[j]);
+  }
+  if (e.residual) {
+    load_vector<kCount>(static_cast<const C*>(e.residual) + at, term);
+#pragma unroll
+    for (int j = 0; j < kCount; ++j) x[j] += term[j];
+  }
+  store_vector<kCount>(x, static_cast<C*>(e.c) + at);
+}
+
+// The sums of a tile in shared memory. Rows are 4 floats longer than the tile, so that the fragments of a warp go to different banks.
+template <int kRows, int kColumns> struct SumTile {
+  static constexpr int kStride = kColumns + 4, kBytes = kRows * kStride * 4;
+
+  // All threads, when the tile is written: finishes what lies inside (m, n).
+  template <int kThreads, int kCount, class C> static __device__ __forceinline__ void finish_all(const float* sums, const Epilogue& e, int64_t row, int64_t column, int64_t m, int64_t n) {
+    constexpr int kPerRow = kColumns / kCount;
+    for (int i = threadIdx.x; i < kRows * kPerRow; i += kThreads) {
+      const int r = i / kPerRow, c = i % kPerRow * kCount;
+      if (row + r >= m || column + c >= n) continue;
+      float x[kCount];
+#pragma unroll
+      for (int j = 0; j < kCount; ++j) x[j] = sums[r * kStride + c + j];
+      finish<kCount, C>(e, (row + r) * n + column + c, column + c, x);
+    }
+  }
+  template <int kThreads> static __device__ __forceinline__ void finish_all(const float* sums, const Epilogue& e, int64_t row, int64_t column, int64_t m, int64_t n) {
+    if (e.c_is_bf16) {
+      if (n % 8 == 0) finish_all<kThreads, 8, Bf16>(sums, e, row, column, m, n);
+      else finish_all<kThreads, 1, Bf16>(sums, e, row, column, m, n);
+    } else {
+      if (n % 4 == 0) finish_all<kThreads, 4, float>(sums, e, row, column, m, n);
+      else finish_all<kThreads, 1, float>(sums, e, row, column, m, n);
+    }
+  }
+};
+
+// Operands of group g of a stack are those of the first, moved on.
+__device__ __forceinline__ Epilogue of_group(Epilogue e, int64_t elements) {
+  const int64_t bytes = elements * (e.c_is_bf16 ? 2 : 4);
+  const auto moved = [bytes](auto* p) { return p ? reinterpret_cast<decltype(p)>(reinterpret_cast<uintptr_t>(p) + static_cast<uintptr_t>(bytes)) : p; };
+  e.c = moved(e.c), e.gelu_of = moved(e.gelu_of), e.residual = moved(e.residual), e.pre = moved(e.pre);
+  return e;
+}
+
+}  // namespace
+}  // namespace nichelm
