@@ -44,8 +44,8 @@ export async function runExperiment(experiment: Experiment, steps: Steps, { sign
   const fingerprints = new Fingerprints(join(setup.output, 'files.json'))
   const stages = await stagesFor(experiment, steps, fingerprints)
   fingerprints.save()
-  const { file: _, output: __, ...settings } = setup
-  writeJson(join(setup.output, 'experiment.json'), { name, description, settings, cells: experiment.cells })
+  const { file: _, output: __, generic, domains, ...settings } = setup
+  writeJson(join(setup.output, 'experiment.json'), { name, description, settings: { ...settings, generic, domains }, cells: experiment.cells })
   let ended = 0
   const scheduler = new Scheduler({
     signal, log, jobs, tolerates: error => error.code === 'DIVERGED',
@@ -55,7 +55,8 @@ export async function runExperiment(experiment: Experiment, steps: Steps, { sign
   // What an earlier run found of the other cells stays in the results.
   const found: FoundCell[] = await completeCells(stages, experiment.cells.filter(cell => !cells.includes(cell)))
   const collect = (): ExperimentResults => ({
-    experiment: { name, ...(description === undefined ? {} : { description }), settings, cells: experiment.cells.length },
+    // Results are passed on: where text lies on this machine stays in experiment.json.
+    experiment: { name, ...(description === undefined ? {} : { description }), settings: { ...settings, domains: domains.map(domain => domain.name) }, cells: experiment.cells.length },
     machine, date: new Date().toISOString(),
     cells: [...found].sort((a, b) => order.get(cellId(a.cell))! - order.get(cellId(b.cell))!).map(one => resultOf(setup, one)),
     clusterings: clusteringsOf(stages, experiment.cells).map(clusteringOf),
