@@ -20,6 +20,7 @@ CudaKernel cuda_kernel(std::string_view op) {
   if (found == kernels().end()) throw Error(ErrorCode::device, std::string(op) + " has no CUDA kernel yet; it runs on the device cpu");
   return found->second;
 }
+bool has_cuda_kernel(std::string_view op) { return kernels().count(op) != 0; }
 void register_cuda_kernel(const char* op, CudaKernel kernel) { kernels()[op] = kernel; }
 
 }  // namespace nichelm

@@ -10,6 +10,7 @@ using CudaKernel = void (*)(Cuda& device, const void* op);
 
 // Throws a device error if the op has no CUDA kernel.
 CudaKernel cuda_kernel(std::string_view op);
+bool has_cuda_kernel(std::string_view op);
 void register_cuda_kernel(const char* op, CudaKernel kernel);
 
 template <class Device, class Op> void run(Device&, const Op&);

@@ -38,8 +38,23 @@ class Stream : public Cuda {
   std::array<std::unique_ptr<Memory>, 4> buffers_;
 };
 
+struct Call { CudaKernel kernel; const void* op; };
+
+class Graph : public CudaGraph {
+ public:
+  Graph(Cuda& stream, std::vector<Call> calls) : stream_(stream), calls_(std::move(calls)) {}
+  void replay() override {
+    for (const Call& call : calls_) call.kernel(stream_, call.op);
+  }
+
+ private:
+  Cuda& stream_;
+  std::vector<Call> calls_;
+};
+
 class Device : public CudaDevice {
  public:
+  CudaDescription describe() override { return {"emulated by the CPU", 8, 0, stream_.multiprocessors(), 0, 0, 0, 0}; }
   void* allocate(int64_t bytes) override {
     auto memory = std::make_unique<Memory>(bytes);
     void* data = memory->data();
@@ -49,10 +64,30 @@ class Device : public CudaDevice {
   void release(void* memory) override { memories_.erase(memory); }
   void write(void* to, const void* from, int64_t bytes) override { std::memcpy(to, from, static_cast<size_t>(bytes)); }
   void read(const void* from, void* into, int64_t bytes) override { std::memcpy(into, from, static_cast<size_t>(bytes)); }
-  void run(const char* name, const void* op) override { cuda_kernel(name)(stream_, op); }
+  void zero(void* at, int64_t bytes) override { std::memset(at, 0, static_cast<size_t>(bytes)); }
+  bool computes(const char* op) const override { return has_cuda_kernel(op); }
+  void run(const char* name, const void* op) override {
+    const Call call{cuda_kernel(name), op};
+    recording_ ? recorded_.push_back(call) : call.kernel(stream_, call.op);
+  }
+  std::unique_ptr<CudaGraph> record(const std::function<void()>& calls) override {
+    recorded_.clear();
+    recording_ = true;
+    try {
+      calls();
+    } catch (...) {
+      recording_ = false;
+      throw;
+    }
+    recording_ = false;
+    return std::make_unique<Graph>(stream_, std::move(recorded_));
+  }
+  void synchronize() override {}
 
  private:
   Stream stream_;
+  bool recording_ = false;
+  std::vector<Call> recorded_;
   std::map<const void*, std::unique_ptr<Memory>> memories_;
 };
 

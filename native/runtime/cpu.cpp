@@ -4,15 +4,6 @@
 
 namespace nichelm {
 
-const char* name_of(Type type) {
-  switch (type) {
-    case Type::f32: return "f32";
-    case Type::bf16: return "bf16";
-    default: return "i32";
-  }
-}
-
-void fail(ErrorCode code, const char* what) { throw Error(code, what); }
 
 const char* name_of(Isa isa) {
   static constexpr const char* names[] = {"portable", "avx2", "avx512", "avx512bf16"};

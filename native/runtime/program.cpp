@@ -31,9 +31,11 @@ template <class T> T number(std::string_view text, const char* what) {
   return value;
 }
 
+struct Memory { char* data; int64_t bytes; };
+
 struct Operand { const char *name, *kind; Tensor tensor; };
 
-Tensor parse_operand(std::string_view text, const Arena& arena) {
+Tensor parse_operand(std::string_view text, const Memory& memory) {
   const size_t first = text.find(':'), second = text.find(':', first + 1);
   if (first == std::string_view::npos || second == std::string_view::npos) bad("operand '" + std::string(text) + "' is not OFFSET:TYPE:SHAPE");
   Tensor t;
@@ -57,8 +59,8 @@ Tensor parse_operand(std::string_view text, const Arena& arena) {
     rest.remove_prefix(comma + 1);
   }
   if (offset < 0 || offset % 64 != 0) bad("offset " + std::to_string(offset) + " is not a multiple of 64");
-  if (offset > arena.bytes() - t.bytes() || cells > arena.bytes()) bad("operand '" + std::string(text) + "' lies outside the arena of " + std::to_string(arena.bytes()) + " bytes");
-  t.data = arena.data() + offset;
+  if (offset > memory.bytes - t.bytes() || cells > memory.bytes) bad("operand '" + std::string(text) + "' lies outside the arena of " + std::to_string(memory.bytes) + " bytes");
+  t.data = memory.data + offset;
   return t;
 }
 
@@ -72,13 +74,13 @@ void check_apart(const Operand& a, const Operand& b) {
   bad(std::string(a.name) + " and " + b.name + " overlap");
 }
 
-template <class T> void parse_value(std::string_view text, const Arena& arena, T& into) {
+template <class T> void parse_value(std::string_view text, const Memory& memory, T& into) {
   if constexpr (std::is_base_of_v<Tensor, T>) {
     if (text == "-") {
       if (std::string_view(kind_of<T>()).back() != '?') bad("the operand is not optional");
       static_cast<Tensor&>(into) = Tensor{};
     } else {
-      static_cast<Tensor&>(into) = parse_operand(text, arena);
+      static_cast<Tensor&>(into) = parse_operand(text, memory);
     }
   } else if constexpr (std::is_same_v<T, bool>) {
     if (text != "0" && text != "1") bad("'" + std::string(text) + "' is not 0 or 1");
@@ -90,7 +92,7 @@ template <class T> void parse_value(std::string_view text, const Arena& arena, T
 
 using Values = std::map<std::string_view, std::string_view>;
 
-template <class Op> std::shared_ptr<const void> parse_op(const Values& values, const Arena& arena) {
+template <class Op> std::shared_ptr<const void> parse_op(const Values& values, const Memory& memory) {
   auto op = std::make_shared<Op>();
   constexpr auto fields = Op::fields();
   size_t found = 0;
@@ -100,7 +102,7 @@ template <class Op> std::shared_ptr<const void> parse_op(const Values& values, c
     if (value == values.end()) bad(std::string("'") + name + "' is missing");
     ++found;
     try {
-      parse_value(value->second, arena, (*op).*member);
+      parse_value(value->second, memory, (*op).*member);
     } catch (const Error& e) {
       bad(std::string(name) + ": " + e.what());
     }
@@ -125,7 +127,7 @@ template <class Op> OpInfo info_of() {
 
 template <class... Ops> std::vector<OpInfo> infos(OpList<Ops...>) { return {info_of<Ops>()...}; }
 
-using Parser = std::shared_ptr<const void> (*)(const Values&, const Arena&);
+using Parser = std::shared_ptr<const void> (*)(const Values&, const Memory&);
 template <class... Ops> std::vector<Parser> parsers(OpList<Ops...>) { return {parse_op<Ops>...}; }
 
 std::string_view take(std::string_view& text, char until) {
@@ -142,13 +144,15 @@ const std::vector<OpInfo>& op_table() {
   return table;
 }
 
-Program::Program(std::string_view text, const Arena& arena, Isa isa) {
+std::vector<ProgramCall> read_program(std::string_view text, char* data, int64_t bytes) {
+  const Memory memory{data, bytes};
   static const std::vector<Parser> parse = parsers(AllOps{});
   static const std::map<std::string_view, int> places = [] {
     std::map<std::string_view, int> by_name;
     for (size_t i = 0; i < op_table().size(); ++i) by_name[op_table()[i].name] = static_cast<int>(i);
     return by_name;
   }();
+  std::vector<ProgramCall> calls;
   if (take(text, '\n') != "nichelm-program 1") bad("not a program: the first line must be 'nichelm-program 1'");
   for (int line = 2; !text.empty(); ++line) {
     std::string_view rest = take(text, '\n');
@@ -164,22 +168,25 @@ Program::Program(std::string_view text, const Arena& arena, Isa isa) {
       if (!values.emplace(field, value).second) bad(where + "'" + std::string(field) + "' is given twice");
     }
     try {
-      calls_.push_back({place->second, parse[static_cast<size_t>(place->second)](values, arena), kernels(isa)[static_cast<size_t>(place->second)]});
+      calls.push_back({place->second, parse[static_cast<size_t>(place->second)](values, memory)});
     } catch (const Error& e) {
       bad(where + e.what());
     }
   }
+  return calls;
 }
 
+Program::Program(std::string_view text, const Arena& arena, Isa isa) : kernels_(kernels(isa)), calls_(read_program(text, arena.data(), arena.bytes())) {}
+
 void Program::run(Cpu& device) const {
-  for (const Call& call : calls_) call.kernel(device, call.values.get());
+  for (const ProgramCall& call : calls_) kernels_[static_cast<size_t>(call.op)](device, call.values.get());
 }
 
 std::vector<Program::Timing> Program::profile(Cpu& device) const {
   std::map<int, Timing> by_op;
-  for (const Call& call : calls_) {
+  for (const ProgramCall& call : calls_) {
     const auto start = std::chrono::steady_clock::now();
-    call.kernel(device, call.values.get());
+    kernels_[static_cast<size_t>(call.op)](device, call.values.get());
     Timing& timing = by_op.try_emplace(call.op, Timing{op_table()[static_cast<size_t>(call.op)].name, 0, 0}).first->second;
     timing.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     ++timing.calls;

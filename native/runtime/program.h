@@ -26,9 +26,16 @@ struct OpInfo {
 };
 const std::vector<OpInfo>& op_table();
 
+// A call as it stands in a program's text: its op's place in AllOps, and its struct, checked, with operands at their places in the memory.
+struct ProgramCall {
+  int op;
+  std::shared_ptr<const void> values;
+};
+// Throws an argument error that names the line and what is wrong in it: unknown op or field, a range outside the memory, operands that do not fit.
+std::vector<ProgramCall> read_program(std::string_view text, char* memory, int64_t bytes);
+
 class Program {
  public:
-  // Throws an argument error that names the line and what is wrong in it: unknown op or field, a range outside the arena, operands that do not fit.
   Program(std::string_view text, const Arena& arena, Isa isa);
 
   void run(Cpu& device) const;
@@ -38,12 +45,8 @@ class Program {
   std::vector<Timing> profile(Cpu& device) const;  // runs once, timing each op's calls
 
  private:
-  struct Call {
-    int op;                              // place in AllOps
-    std::shared_ptr<const void> values;  // the op's struct
-    Kernel kernel;
-  };
-  std::vector<Call> calls_;
+  const KernelTable& kernels_;
+  std::vector<ProgramCall> calls_;
 };
 
 }  // namespace nichelm

@@ -1,5 +1,6 @@
 #include "test/devices.h"
 
+#include "cuda/load.h"
 #ifdef NICHELM_EMULATOR
 #include "emulator/device.h"
 #include "emulator/grid.h"
@@ -50,6 +51,11 @@ const std::vector<CudaChoice>& cuda_devices() {
     if (chosen_device("cuda-emulated"))
       for (const auto& m : modes) choices.push_back({emulated.get(), m.name, [mode = m.mode] { emulator::set_mode(mode); }});
 #endif
+    if (chosen_device("cuda")) {
+      static const std::unique_ptr<CudaDevice> gpu = open_cuda();
+      choices.push_back({gpu.get(), "cuda, " + gpu->describe().name, [] {}});
+      choices.push_back({gpu.get(), "cuda once more", [] {}});  // the same bits again
+    }
     return choices;
   }();
   return all;

@@ -76,12 +76,12 @@ TEST(basis_norm_against_reference) {
     Reference reference;
     run(reference, factors.norm(&want));
     const double plain = std::abs(0.25f + plain_squares(factors) - want) / want;
-    on_cpus([&](Cpu& cpu, const std::string& name, bool is_first) {
+    on_devices([&](Device& device, const std::string& name, bool is_first) {
       float got = 0.25f;
-      run_op(cpu, factors.norm(&got));
+      run_op(device, factors.norm(&got));
       EXPECT(within(std::abs(got - want) / want, plain), s.text() + ", " + name);
       if (is_first) first = got;
-      EXPECT(got == first, "the same bits with any number of threads: " + s.text() + ", " + name);
+      EXPECT(got == first, "the same bits with any number or order of threads: " + s.text() + ", " + name);
     });
   }
 }
@@ -93,9 +93,9 @@ TEST(basis_norm_of_what_cancels) {
     Factors factors(s, seed);
     for (size_t i = 0; i < 3000; ++i) factors.dweights[3000 + i] = -factors.dweights[i] * (1 + static_cast<float>((i * seed) % 5) * 0x1p-23f);
     for (size_t r = 0; r < 4; ++r) factors.coefficients[4 + r] = factors.coefficients[r];
-    on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+    on_devices([&](Device& device, const std::string& name, bool) {
       float squares = 0;
-      run_op(cpu, factors.norm(&squares));
+      run_op(device, factors.norm(&squares));
       EXPECT(squares >= 0 && squares < 1e-4, name + ": " + std::to_string(squares));
     });
   }
@@ -107,15 +107,15 @@ TEST(basis_adamw_five_steps) {
     Reference reference;
     five_steps(s, want, [&](const BasisAdamw& op) { run(reference, op); });
     five_steps(s, plain, plain_step);
-    on_cpus([&](Cpu& cpu, const std::string& name, bool is_first) {
+    on_devices([&](Device& device, const std::string& name, bool is_first) {
       State got(s);
-      five_steps(s, got, [&](const BasisAdamw& op) { run_op(cpu, op); });
+      five_steps(s, got, [&](const BasisAdamw& op) { run_op(device, op); });
       const std::string at = s.text() + ", " + name;
       EXPECT(within(error(got.basis, want.basis), error(plain.basis, want.basis)), "basis: " + at);
       EXPECT(within(error(got.m, want.m), error(plain.m, want.m)), "m: " + at);
       EXPECT(within(error(got.v, want.v), error(plain.v, want.v)), "v: " + at);
       if (is_first) first = got;
-      EXPECT(same_bits(got.basis, first.basis) && same_bits(got.m, first.m) && same_bits(got.v, first.v), "the same bits with any number of threads: " + at);
+      EXPECT(same_bits(got.basis, first.basis) && same_bits(got.m, first.m) && same_bits(got.v, first.v), "the same bits with any number or order of threads: " + at);
     });
   }
 }
@@ -143,7 +143,7 @@ TEST(basis_gradient_against_differences) {
 
 TEST(basis_shows_what_is_not_a_number) {
   const Shape s{3, 2, 29, 31};
-  on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+  on_devices([&](Device& device, const std::string& name, bool) {
     Factors factors(s);
     State state(s);
     const std::vector<int64_t> shape{s.h, s.inputs, s.outputs};
@@ -152,12 +152,12 @@ TEST(basis_shows_what_is_not_a_number) {
                         {f32(state.v, shape)}, 0.9f, 0.95f, 1e-8f, 0};
     factors.dweights[29 * 31 * 2 - 1] = NAN;
     float squares = 0;
-    run_op(cpu, factors.norm(&squares));
+    run_op(device, factors.norm(&squares));
     EXPECT(std::isnan(squares), name + ": squares");
-    run_op(cpu, op);
+    run_op(device, op);
     for (size_t i = 0; i < state.basis.size(); ++i) EXPECT(std::isnan(state.basis[i]) == (i % (29 * 31) == 29 * 31 - 1), name + ": one element of every matrix");
     clip[0] = NAN;
-    run_op(cpu, op);
+    run_op(device, op);
     for (float x : state.basis) EXPECT(std::isnan(x), name + ": a clip that is not a number reaches all");
   });
 }
