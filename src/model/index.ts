@@ -9,6 +9,7 @@ export { checkProjected, DEFAULT_SPREAD, PROJECTED_PRESETS, projectedConfig, usu
 export { projectedSpecs } from './projectedNetwork.js'
 export { instantiate, isProjected, openExpert, openProjected, saveModel, type ExpertOrMean, type StoredProjected } from './store.js'
 export { parameterSpecs, type ParameterSpec, type Precision } from './parameters.js'
-export { ModelSession, planSession, type HostRows, type MemoryUse, type MostProbable, type NetworkOptions, type Run, type SessionOptions } from './session.js'
+export { ModelSession, planSession, type HostRows, type MostProbable, type Run } from './session.js'
+export { type MemoryUse, type NetworkOptions, type SessionOptions } from './sessionPlan.js'
 export type { OptimizerSettings } from './network.js'
 export { checkDistillation, type DistillationOptions, type TeacherRows } from './teacher.js'

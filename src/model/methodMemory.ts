@@ -1,7 +1,8 @@
 import { LORA, type MethodSizes } from './countMethods.js'
 import type { Precision } from './parameters.js'
 import { projectedConfig } from './projectedConfig.js'
-import { planSession, type SessionOptions } from './session.js'
+import { planSession } from './session.js'
+import type { SessionOptions } from './sessionPlan.js'
 
 export interface MethodMemoryOptions extends MethodSizes {
   precision: Precision
