@@ -1,0 +1,202 @@
+// The GPU: one stream, memory by cudaMalloc, host memory that is copied through a pinned buffer.
+#include "cuda/device.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <vector>
+
+#include "cuda/kernel.h"
+
+namespace nichelm {
+
+void check_cuda(cudaError_t status, const char* what) {
+  if (status == cudaSuccess) return;
+  cudaGetLastError();  // what can be forgotten is
+  throw Error(status == cudaErrorMemoryAllocation ? ErrorCode::memory : ErrorCode::device, std::string("CUDA: ") + what + ": " + cudaGetErrorString(status));
+}
+
+namespace {
+
+std::string version_text(int version) { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); }
+std::string mebibytes(size_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB"; }
+[[noreturn]] void fail_device(const std::string& what) { throw Error(ErrorCode::device, what); }
+
+void* device_memory(size_t bytes) {
+  void* memory = nullptr;
+  if (cudaMalloc(&memory, bytes) == cudaSuccess) return memory;
+  cudaGetLastError();
+  size_t available = 0, all = 0;
+  cudaMemGetInfo(&available, &all);
+  throw Error(ErrorCode::memory, "out of memory on the GPU: " + mebibytes(bytes) + " are needed, " + mebibytes(available) + " of " + mebibytes(all) + " are available");
+}
+
+class Stream : public Cuda {
+ public:
+  explicit Stream(int multiprocessors) : multiprocessors_(multiprocessors) {
+    check_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+  }
+  ~Stream() override {
+    for (const Buffer& buffer : buffers_) cudaFree(buffer.data);
+    for (void* memory : outgrown_) cudaFree(memory);
+    cudaStreamDestroy(stream_);
+  }
+  cudaStream_t stream() const { return stream_; }
+  bool recording = false;
+
+  // Grows on first use and is kept. A buffer that was outgrown stays too: calls that are running, or were recorded, hold its place.
+  void* scratch(int64_t bytes, int slot) override {
+    Buffer& buffer = buffers_.at(static_cast<size_t>(slot));
+    const size_t wanted = static_cast<size_t>(std::max<int64_t>(bytes, 256));
+    if (buffer.bytes >= wanted) return buffer.data;
+    if (recording) throw Error(ErrorCode::device, "CUDA: calls must run once before they are recorded");
+    void* const memory = device_memory(wanted);
+    if (buffer.data) outgrown_.push_back(buffer.data);
+    buffer = {memory, wanted};
+    return memory;
+  }
+  int multiprocessors() const override { return multiprocessors_; }
+
+ private:
+  struct Buffer { void* data = nullptr; size_t bytes = 0; };
+  int multiprocessors_;
+  std::array<Buffer, 4> buffers_;
+  std::vector<void*> outgrown_;
+};
+
+class Graph : public CudaGraph {
+ public:
+  Graph(cudaGraph_t graph, cudaStream_t stream) : stream_(stream) {
+    const cudaError_t status = cudaGraphInstantiate(&executable_, graph, 0);
+    cudaGraphDestroy(graph);
+    check_cuda(status, "cudaGraphInstantiate");
+  }
+  ~Graph() override { cudaGraphExecDestroy(executable_); }
+  void replay() override { check_cuda(cudaGraphLaunch(executable_, stream_), "cudaGraphLaunch"); }
+
+ private:
+  cudaGraphExec_t executable_ = nullptr;
+  cudaStream_t stream_;
+};
+
+__global__ void probe() {}
+
+class Device : public CudaDevice {
+ public:
+  explicit Device(int ordinal) : ordinal_(ordinal) {
+    check_cuda(cudaSetDevice(ordinal), "cudaSetDevice");
+    check_cuda(cudaGetDeviceProperties(&properties_, ordinal), "cudaGetDeviceProperties");
+    cudaFuncAttributes attributes;
+    if (cudaFuncGetAttributes(&attributes, probe) != cudaSuccess) {
+      cudaGetLastError();
+      const std::string capability = std::to_string(properties_.major) + "." + std::to_string(properties_.minor);
+      fail_device(std::string(properties_.name) + " has compute capability " + capability + "; this build has kernels for " NICHELM_CUDA_ARCHITECTURES
+                  ". Build with -DNICHELM_CUDA_ARCHITECTURES=" + std::to_string(properties_.major) + std::to_string(properties_.minor) + "-real");
+    }
+    stream_ = std::make_unique<Stream>(properties_.multiProcessorCount);
+    check_cuda(cudaMallocHost(&pinned_, kPinned), "cudaMallocHost");
+  }
+  ~Device() override {
+    cudaStreamSynchronize(stream_->stream());
+    cudaFreeHost(pinned_);
+  }
+
+  CudaDescription describe() override {
+    enter();
+    size_t available = 0, all = 0;
+    check_cuda(cudaMemGetInfo(&available, &all), "cudaMemGetInfo");
+    int driver = 0, runtime = 0;
+    cudaDriverGetVersion(&driver), cudaRuntimeGetVersion(&runtime);
+    return {properties_.name, properties_.major, properties_.minor, properties_.multiProcessorCount, static_cast<int64_t>(all), static_cast<int64_t>(available), driver, runtime};
+  }
+
+  void* allocate(int64_t bytes) override {
+    enter();
+    return device_memory(static_cast<size_t>(std::max<int64_t>(bytes, 1)));
+  }
+  void release(void* memory) override {
+    enter();
+    synchronize();
+    check_cuda(cudaFree(memory), "cudaFree");
+  }
+  void write(void* to, const void* from, int64_t bytes) override {
+    enter();
+    for (int64_t done = 0; done < bytes; done += kPinned) {
+      const auto part = static_cast<size_t>(std::min(kPinned, bytes - done));
+      synchronize();  // the buffer's last copy
+      std::memcpy(pinned_, static_cast<const char*>(from) + done, part);
+      check_cuda(cudaMemcpyAsync(static_cast<char*>(to) + done, pinned_, part, cudaMemcpyHostToDevice, stream_->stream()), "cudaMemcpyAsync");
+    }
+  }
+  void read(const void* from, void* into, int64_t bytes) override {
+    enter();
+    for (int64_t done = 0; done < bytes; done += kPinned) {
+      const auto part = static_cast<size_t>(std::min(kPinned, bytes - done));
+      check_cuda(cudaMemcpyAsync(pinned_, static_cast<const char*>(from) + done, part, cudaMemcpyDeviceToHost, stream_->stream()), "cudaMemcpyAsync");
+      synchronize();
+      std::memcpy(static_cast<char*>(into) + done, pinned_, part);
+    }
+  }
+  void zero(void* at, int64_t bytes) override {
+    enter();
+    check_cuda(cudaMemsetAsync(at, 0, static_cast<size_t>(bytes), stream_->stream()), "cudaMemsetAsync");
+  }
+
+  bool computes(const char* op) const override { return has_cuda_kernel(op); }
+  void run(const char* name, const void* op) override {
+    enter();
+    cuda_kernel(name)(*stream_, op);
+  }
+  std::unique_ptr<CudaGraph> record(const std::function<void()>& calls) override {
+    enter();
+    synchronize();
+    cudaGraph_t graph = nullptr;
+    check_cuda(cudaStreamBeginCapture(stream_->stream(), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+    stream_->recording = true;
+    try {
+      calls();
+    } catch (...) {
+      stream_->recording = false;
+      cudaStreamEndCapture(stream_->stream(), &graph);
+      if (graph) cudaGraphDestroy(graph);
+      cudaGetLastError();
+      throw;
+    }
+    stream_->recording = false;
+    check_cuda(cudaStreamEndCapture(stream_->stream(), &graph), "cudaStreamEndCapture");
+    return std::make_unique<Graph>(graph, stream_->stream());
+  }
+  void synchronize() override { check_cuda(cudaStreamSynchronize(stream_->stream()), "a kernel"); }
+
+ private:
+  static constexpr int64_t kPinned = 16 << 20;
+  void enter() const { check_cuda(cudaSetDevice(ordinal_), "cudaSetDevice"); }  // calls may come from any thread
+
+  int ordinal_;
+  cudaDeviceProp properties_{};
+  std::unique_ptr<Stream> stream_;
+  void* pinned_ = nullptr;
+};
+
+// Says why there is no such device, and what to do.
+void require_device(int ordinal) {
+  int driver = 0, runtime = 0, count = 0;
+  cudaDriverGetVersion(&driver), cudaRuntimeGetVersion(&runtime);
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  cudaGetLastError();
+  if (driver == 0) fail_device("there is no NVIDIA driver on this machine (libcuda.so.1 was not found); install one for CUDA " + version_text(runtime) + " or newer, or use the device cpu");
+  if (status == cudaErrorInsufficientDriver)
+    fail_device("the NVIDIA driver is too old: it is for CUDA " + version_text(driver) + ", needed is " + version_text(runtime) + " or newer. Update it, or use the device cpu");
+  if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0)) fail_device("there is no NVIDIA GPU that this process may use (CUDA_VISIBLE_DEVICES says which may)");
+  check_cuda(status, "cudaGetDeviceCount");
+  if (ordinal < 0 || ordinal >= count) fail_device("there is no GPU " + std::to_string(ordinal) + "; there are " + std::to_string(count) + ", numbered from 0");
+}
+
+}  // namespace
+}  // namespace nichelm
+
+// The library's one symbol (load.cpp).
+extern "C" __attribute__((visibility("default"))) nichelm::CudaDevice* nichelm_open_cuda(int ordinal) {
+  nichelm::require_device(ordinal);
+  return new nichelm::Device(ordinal);
+}
