@@ -91,10 +91,11 @@ export class SafetensorsFile implements TensorSource {
       return 0
     }
     if (headerSum(this.#header.json) !== metadata[HEADER_SUM]) throw this.#corrupt('its header does not match its checksum')
+    const room = new Uint8Array(CHUNK)
     for (const { name, offset, bytes } of entries.values()) {
       const hash = createHash('sha256')
       for (let at = 0; at < bytes; at += CHUNK) {
-        const chunk = new Uint8Array(Math.min(CHUNK, bytes - at))
+        const chunk = room.subarray(0, Math.min(CHUNK, bytes - at))
         this.#file.read(chunk, offset + at)
         hash.update(chunk)
       }
@@ -110,10 +111,13 @@ export class SafetensorsFile implements TensorSource {
   }
 }
 
-const HEADER_SUM = 'sha256', TENSOR_SUM = 'sha256:', CHUNK = 1 << 22
+const HEADER_SUM = 'sha256', TENSOR_SUM = 'sha256:', CHUNK = 1 << 20
 
-/** A tensor to write. `data` may be a function, so that not all tensors need to be in memory at once; with checksums it is called twice. */
-export interface TensorToWrite<D extends Dtype = Dtype> { name: string; dtype: D; shape: readonly number[]; data: TensorArray<D> | (() => TensorArray<D>) }
+/**
+ * A tensor to write. `data` may be a function, so that not all tensors need to be in memory at once, and give the elements in parts, so that not all of one
+ * need to be; a part's array may be used again for the next. With checksums it is called twice.
+ */
+export interface TensorToWrite<D extends Dtype = Dtype> { name: string; dtype: D; shape: readonly number[]; data: TensorArray<D> | (() => TensorArray<D> | Generator<TensorArray<D>>) }
 
 export interface WriteOptions {
   /** Strings kept in the header; keys must not begin with `sha256`. */
@@ -140,12 +144,22 @@ export function writeSafetensors(file: string, tensors: Iterable<TensorToWrite>,
     fields.push([name, { dtype, shape, data_offsets: [at, at + bytes] }])
     at += bytes
   }
-  const bytesOf = ({ name, dtype, shape, data }: TensorToWrite): Uint8Array => {
-    const array = typeof data === 'function' ? data() : data
-    if (!(array instanceof DTYPES[dtype]) || array.length !== elements(shape)) refuse(name, `its data does not fit ${dtype} [${shape.join(', ')}]`)
-    return new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
+  const bytesOf = function* ({ name, dtype, shape, data }: TensorToWrite): Generator<Uint8Array> {
+    const given = typeof data === 'function' ? data() : data
+    let count = 0
+    for (const part of 'next' in given ? given : [given]) {
+      count += part.length
+      if (!(part instanceof DTYPES[dtype]) || count > elements(shape)) refuse(name, `its data does not fit ${dtype} [${shape.join(', ')}]`)
+      yield new Uint8Array(part.buffer, part.byteOffset, part.byteLength)
+    }
+    if (count !== elements(shape)) refuse(name, `its data does not fit ${dtype} [${shape.join(', ')}]`)
   }
-  if (options.checksums) for (const tensor of list) metadata[TENSOR_SUM + tensor.name] = sha256(bytesOf(tensor))
+  const sumOf = (tensor: TensorToWrite): string => {
+    const hash = createHash('sha256')
+    for (const bytes of bytesOf(tensor)) hash.update(bytes)
+    return hash.digest('hex')
+  }
+  if (options.checksums) for (const tensor of list) metadata[TENSOR_SUM + tensor.name] = sumOf(tensor)
   // Built by fromEntries, which makes an own property even of a name such as __proto__.
   const header = Object.fromEntries([...Object.keys(metadata).length || options.checksums ? [['__metadata__', metadata] as [string, unknown]] : [], ...fields])
   if (options.checksums) metadata[HEADER_SUM] = headerSum(header)
@@ -156,7 +170,7 @@ export function writeSafetensors(file: string, tensors: Iterable<TensorToWrite>,
   text.copy(start, 8)
   writeFileAtomic(file, function* () {
     yield start
-    for (const tensor of list) yield bytesOf(tensor)
+    for (const tensor of list) yield* bytesOf(tensor)
   }())
 }
 

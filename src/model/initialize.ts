@@ -1,6 +1,25 @@
 import { philox, streamKey } from '../base/random.js'
 import { sizeOf, type ParameterSpec } from './parameters.js'
 
+/** Elements that are made at a time, where each depends on its place alone. */
+const PART = 1 << 18
+
+/** A part of a parameter's start, from element `first` on. The array may be used again for the next part. */
+export interface InitialPart { first: number; values: Float32Array<ArrayBuffer> }
+
+/** `initialValues` part by part: a table of a large model is never whole in memory beside the one that it goes to. */
+export function* initialParts(spec: ParameterSpec, seed: number): Generator<InitialPart> {
+  const { start } = spec, size = sizeOf(spec)
+  if (!('normal' in start || 'constant' in start) || size <= PART) return yield { first: 0, values: initialValues(spec, seed) }
+  const room = new Float32Array(PART), key = streamKey(seed, `initialize ${spec.name}`)
+  for (let first = 0; first < size; first += PART) {
+    const values = room.subarray(0, Math.min(PART, size - first))
+    if ('normal' in start) fillNormals(values, key, start.normal, first)
+    else values.fill(start.constant)
+    yield { first, values }
+  }
+}
+
 /** The start of a parameter: a pure function of the seed and its name. */
 export function initialValues(spec: ParameterSpec, seed: number): Float32Array<ArrayBuffer> {
   const { start, shape } = spec, size = sizeOf(spec), width = shape.at(-1)!
@@ -18,14 +37,15 @@ export function initialValues(spec: ParameterSpec, seed: number): Float32Array<A
   return orthogonal(normals(streamKey(seed, `initialize ${spec.name}`), size, 1), shape[0]!, width)
 }
 
-/** Normal deviates in pairs by Box and Muller (1958) from counter-based uniforms. */
-function normals(key: number, size: number, deviation: number): Float32Array<ArrayBuffer> {
-  const values = new Float32Array(size)
-  for (let i = 0; i < size; i += 2) {
-    const [a, b] = philox(key, i >>> 1, 0)
+const normals = (key: number, size: number, deviation: number): Float32Array<ArrayBuffer> => fillNormals(new Float32Array(size), key, deviation)
+
+/** Normal deviates in pairs by Box and Muller (1958) from counter-based uniforms: those from `first` on, an even number. */
+function fillNormals<Array extends Float32Array>(values: Array, key: number, deviation: number, first = 0): Array {
+  for (let i = 0; i < values.length; i += 2) {
+    const [a, b] = philox(key, (first + i) >>> 1, 0)
     const radius = deviation * Math.sqrt(-2 * Math.log((a + 0.5) / 2 ** 32)), angle = (2 * Math.PI * b) / 2 ** 32
     values[i] = radius * Math.cos(angle)
-    if (i + 1 < size) values[i + 1] = radius * Math.sin(angle)
+    if (i + 1 < values.length) values[i + 1] = radius * Math.sin(angle)
   }
   return values
 }

@@ -2,7 +2,7 @@ import { Arena, type Command, type Copies, type Device, type OpTiming, type Prog
 import { NichelmError } from '../base/errors.js'
 import type { Tensor } from '../graph/tensor.js'
 import type { ModelConfig } from './config.js'
-import { initialValues } from './initialize.js'
+import { initialParts } from './initialize.js'
 import { sizeOf, type Parameters, type ParameterSpec } from './parameters.js'
 import { planPrograms, type MemoryUse, type ProgramName, type SessionOptions, type SessionPlan } from './sessionPlan.js'
 import { teacherCopies, type TeacherRows } from './teacher.js'
@@ -26,6 +26,9 @@ export interface MostProbable { ids: Int32Array; probabilities: Float32Array; re
 
 /** Runs of a session's parameters. */
 export type Run = 'values' | 'gradient' | 'm' | 'v'
+
+/** Elements that are copied at a time where a whole parameter may be large. */
+const PART = 1 << 18
 
 /** Memory that a session would take, and FLOPs of one micro-batch (forward and backward), without making one. */
 export function planSession(options: SessionOptions): { memory: MemoryUse; flops: number } {
@@ -76,7 +79,8 @@ export class ModelSession implements Disposable {
 
   /** Fills the parameters with their start: all of them, or with LoRA the adapters. */
   async initialize(seed: number): Promise<void> {
-    for (const store of this.#plan.network.starts) for (const spec of store.specs) this.write('values', spec.name, initialValues(spec, seed))
+    for (const store of this.#plan.network.starts)
+      for (const spec of store.specs) for (const { first, values } of initialParts(spec, seed)) this.writePart('values', spec.name, first, values)
     await this.refresh()
   }
 
@@ -95,11 +99,28 @@ export class ModelSession implements Disposable {
     this.#arena.write(offset, data)
   }
 
+  /** `write` for some of the elements, from `first` on. */
+  writePart(run: Run, name: string, first: number, data: Float32Array<ArrayBuffer>): void {
+    const { spec, offset } = this.#place(run, name)
+    if (!(first >= 0 && first + data.length <= sizeOf(spec))) throw new NichelmError('USAGE', `'${name}' holds ${sizeOf(spec)} elements, not ${first + data.length}`)
+    this.#arena.write(offset + 4 * first, data)
+  }
+
   /** A copy of one parameter, or of its gradient or moments, f32. */
   read(run: Run, name: string): Float32Array<ArrayBuffer> {
     const { spec, offset } = this.#place(run, name), data = new Float32Array(sizeOf(spec))
     this.#arena.read(offset, data)
     return data
+  }
+
+  /** `read` part by part, in one array that is used again: a table of a large model need not be in memory twice. */
+  *readParts(run: Run, name: string): Generator<Float32Array<ArrayBuffer>> {
+    const { spec, offset } = this.#place(run, name), size = sizeOf(spec), room = new Float32Array(Math.min(size, PART))
+    for (let first = 0; first < size; first += PART) {
+      const part = room.subarray(0, Math.min(PART, size - first))
+      this.#arena.read(offset + 4 * first, part)
+      yield part
+    }
   }
 
   /** A weight of the ordinary model that the session's network amounts to: with LoRA, adapters are added to what they adapt. f32. */

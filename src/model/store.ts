@@ -45,13 +45,13 @@ export async function saveModel(folder: string, session: ModelSession, endOfText
   const { config, options: { network } } = session
   mkdirSync(folder, { recursive: true })
   if (network?.kind === 'projected') {
-    writeSafetensors(join(folder, TENSORS_FILE), session.specs('values').map(({ name, shape }) => ({ name, dtype: 'F32' as const, shape, data: () => session.read('values', name) })), { checksums: true })
+    writeSafetensors(join(folder, TENSORS_FILE), session.specs('values').map(({ name, shape }) => ({ name, dtype: 'F32' as const, shape, data: () => session.readParts('values', name) })), { checksums: true })
     writeJson(join(folder, CONFIG_FILE), { format: 'nichelm-projected', version: 1, model: config, projected: { ...network.projected, layers: [...network.projected.layers] }, endOfText: endOfText ?? null } satisfies z.infer<typeof schema>)
     return
   }
   const merged = new Map<string, Float32Array<ArrayBuffer>>()
   if (network?.kind === 'lora') for (const { name } of parameterSpecs(config)) merged.set(name, await session.readMerged(name))
-  writeHuggingFace(folder, config, (name) => merged.get(name) ?? session.read('values', name), endOfText)
+  writeHuggingFace(folder, config, (name) => merged.get(name) ?? session.read('values', name), endOfText, merged.size ? undefined : (name) => session.readParts('values', name))
 }
 
 /** Opens a projected network. Throws INPUT if a file is missing, CORRUPT that names it if one has been damaged. */

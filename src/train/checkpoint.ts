@@ -26,7 +26,7 @@ export const bestFile = (folder: string): string => join(folder, 'best.safetenso
 /** Of what is trained: frozen parameters are where the run began from. */
 function* tensorsOf(session: ModelSession, runs: readonly ('values' | 'm' | 'v')[]): Generator<TensorToWrite<'F32'>> {
   for (const run of runs)
-    for (const spec of session.trained) yield { name: `${run}.${spec.name}`, dtype: 'F32', shape: spec.shape, data: () => session.read(run, spec.name) }
+    for (const spec of session.trained) yield { name: `${run}.${spec.name}`, dtype: 'F32', shape: spec.shape, data: () => session.readParts(run, spec.name) }
 }
 
 const metadata = (session: ModelSession, state: TrainState): Record<string, string> => ({ format: 'nichelm-checkpoint 1', trained: String(countParameters(session.trained)), state: JSON.stringify(state) })
@@ -63,6 +63,9 @@ export async function loadCheckpoint(folder: string, session: ModelSession): Pro
 /** Loads the parameters of the best evaluation. */
 export const loadBest = (folder: string, session: ModelSession): Promise<TrainState> => load(bestFile(folder), session, ['values'])
 
+/** Elements that are read at a time. */
+const PART = 1 << 18
+
 async function load(file: string, session: ModelSession, runs: readonly ('values' | 'm' | 'v')[]): Promise<TrainState> {
   try {
     using source = new SafetensorsFile(file)
@@ -73,7 +76,12 @@ async function load(file: string, session: ModelSession, runs: readonly ('values
       const { shape } = source.entry(tensor.name)
       if (shape.join() !== tensor.shape.join()) throw new NichelmError('CORRUPT', `has the shape [${shape.join(', ')}]; the model's is [${tensor.shape.join(', ')}]`, { place: { file, field: tensor.name } })
     }
-    for (const run of runs) for (const spec of session.trained) session.write(run, spec.name, source.readF32(`${run}.${spec.name}`, { finite: true }))
+    for (const run of runs)
+      for (const { name, shape } of session.trained) {
+        const size = shape.reduce((product, n) => product * n, 1)
+        for (let first = 0; first < size; first += PART)
+          session.writePart(run, name, first, source.readF32(`${run}.${name}`, { start: first, count: Math.min(PART, size - first), finite: true }))
+      }
     await session.refresh()
     return state
   } catch (error) {
