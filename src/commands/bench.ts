@@ -4,7 +4,7 @@ import { Layout, lower } from '../graph/lower.js'
 import { trace } from '../graph/op.js'
 import { attention as attentionOp, cast, matmul as matmulOp } from '../graph/ops/index.js'
 import { persistent, type DType } from '../graph/tensor.js'
-import { countMethod, type NetworkOptions } from '../model/index.js'
+import { countMethod, RECOMPUTE, type NetworkOptions, type Recompute } from '../model/index.js'
 import { measureStep } from '../train/index.js'
 import { benchKmeans, benchTokenizer } from './benchData.js'
 import { define, deviceOptions, group, interruption, jsonOption, print } from './frame.js'
@@ -21,12 +21,13 @@ const train = define({
     groups: { type: 'number', minimum: 1, default: 8, describe: 'slm-pn: groups of rows a step, each of one expert' },
     batch: { type: 'number', minimum: 1, default: 32, describe: 'Rows a step' },
     context: { type: 'number', minimum: 2, describe: 'Tokens of a row; default: the model\'s context' },
+    recompute: { type: 'string', choices: RECOMPUTE, default: 'none' as Recompute, describe: 'Activations made again instead of kept: less memory, more time' },
     steps: { type: 'number', minimum: 1, default: 10, describe: 'Steps to time; the median counts' },
     ...deviceOptions, ...jsonOption,
   },
   examples: [['bench train --model nano --vocab 4096 --batch 32 --context 256 --precision bf16 --threads 2 --steps 10 --json', 'Tokens a second, and the share of the measured peak'],
     ['bench train --model pico --vocab 4096 --batch 64 --method slm-pn --experts 16', 'The same of a projected network; compare with --method slm']],
-  run: async ({ batch, context, steps, threads, precision, json, groups, experts, ...model }) => {
+  run: async ({ batch, context, steps, recompute, threads, precision, json, groups, experts, ...model }) => {
     const projects = model.method === 'slm-pn'
     if (experts !== undefined && !projects) throw new NichelmError('USAGE', `--experts: belongs to slm-pn, not to ${model.method}`, { fix: 'Give --method slm-pn, or leave --experts out.' })
     const sizes = { ...methodSizes({ ...model, context, ...(projects ? { experts: experts ?? 16 } : {}) }, batch), rowsPerGroup: batch / groups }
@@ -34,7 +35,7 @@ const train = define({
     const network: NetworkOptions | undefined = projected && { kind: 'projected', projected, groups }
     using device = new Device({ threads })
     const peak = await device.peak(precision)
-    const { secondsPerStep, tokensPerStep, memoryBytes } = await measureStep({ device, config, precision, network, rows: batch, length, steps, signal: interruption.signal })
+    const { secondsPerStep, tokensPerStep, memoryBytes } = await measureStep({ device, config, precision, network, rows: batch, length, steps, recompute, signal: interruption.signal })
     const { pretrainingParameters: parameters, pretrainingFlopsPerToken } = countMethod({ ...sizes, length }), flopsPerToken = pretrainingFlopsPerToken!, tokensPerSecond = tokensPerStep / secondsPerStep
     const result = { ...about(device.describe()), model: model.model, method: model.method, ...(projected ? { experts: projected.experts, groups } : {}), precision, batch, context: length, steps, tokensPerSecond, secondsPerStep, parameters, flopsPerToken, flopsPerSecond: tokensPerSecond * flopsPerToken, peakFlopsPerSecond: peak, peakFraction: tokensPerSecond * flopsPerToken / peak, memoryBytes }
     print(json, result, () => `${model.model}${projected ? `, ${projected.experts} experts in ${groups} groups` : ''}, ${precision}, ${batch} rows of ${length}: ${Math.round(tokensPerSecond).toLocaleString('en')} tokens/s, ${(1000 * secondsPerStep).toFixed(0)} ms a step, ${share(result)}`)

@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import { NichelmError } from '../base/errors.js'
+import { RECOMPUTE } from '../model/index.js'
 import { RecipeSchema } from '../recipe/schema.js'
 import type { TrainSettings } from '../train/index.js'
 import type { OptionTable } from './frame.js'
@@ -8,6 +9,7 @@ const shared = {
   steps: { type: 'number', minimum: 1, describe: 'Optimizer steps' },
   batch: { type: 'number', minimum: 1, describe: 'Rows a step' },
   accumulate: { type: 'number', minimum: 1, describe: 'Parts that a step is computed in: less memory' },
+  recompute: { type: 'string', choices: RECOMPUTE, describe: 'Activations made again instead of kept: less memory, more time' },
   rate: { type: 'number', fraction: true, describe: 'Peak learning rate' },
   warmup: { type: 'number', describe: 'Steps over which the rate rises' },
   schedule: { type: 'string', choices: ['cosine', 'constant', 'wsd'] as const, describe: 'How the rate falls afterwards' },

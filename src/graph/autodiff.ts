@@ -19,13 +19,14 @@ export function backward(nodes: Node[]): void {
         gradients.set(operand, before ? add(before, gradient) : gradient)
       },
     }
-    for (const node of forward.reverse()) {
+    for (const node of [...forward].reverse()) {
       const outputs = Object.entries(node.outputs).map(([name, tensor]) => [name, gradients.get(tensor)] as const)
       if (!isRoot(node) && !outputs.some(([, gradient]) => gradient)) continue
       if (!node.op.gradient) throw new NichelmError('INTERNAL', `the op '${node.op.name}' has no gradient`)
       node.op.gradient(node, Object.fromEntries(outputs), sink)
     }
   })
+  for (const node of nodes.slice(forward.length)) node.backward = true
 }
 
 /** A loss: it is differentiable, and its results are persistent. */

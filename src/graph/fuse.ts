@@ -9,14 +9,15 @@ export function usersOf(nodes: readonly Node[]): Map<Tensor, Node[]> {
   return users
 }
 
-/** Drops calls that nothing needs: without effect on a persistent tensor, and with no output that a kept call uses. */
+/** Drops calls that nothing needs: without effect on a persistent tensor, and with no output that a kept call uses; and optional results that nothing reads. */
 export function dropUnused(nodes: readonly Node[]): Node[] {
   const needed = new Set<Tensor>(), kept: Node[] = []
   for (const node of [...nodes].reverse()) {
     const effects = Object.keys(node.operands).some((name) => /^(inout|accumulate)/.test(node.op.fields[name]!)) || Object.values(node.outputs).some((t) => t.persistent)
     if (node.replaced || !(effects || Object.values(node.outputs).some((t) => needed.has(t)))) continue
     for (const tensor of Object.values(node.operands)) if (tensor) needed.add(tensor)
-    kept.push(node)
+    const outputs = Object.entries(node.outputs), read = outputs.filter(([name, tensor]) => node.op.fields[name] !== 'out?' || tensor.persistent || needed.has(tensor))
+    kept.push(read.length === outputs.length ? node : { ...node, outputs: Object.fromEntries(read) })
   }
   return kept.reverse()
 }
@@ -40,6 +41,8 @@ export function fuse(nodes: readonly Node[]): Node[] {
   const result: Node[] = []
   const replace = (producer: Node, node: Node, joined: Node): void => {
     removed.add(producer)
+    if (node.backward) joined.backward = true
+    if (node.stretch && node.stretch === producer.stretch) joined.stretch = node.stretch
     for (const tensor of Object.values(joined.outputs)) if (!tensor.persistent) tensor.producer = joined
     for (const tensor of Object.values(joined.operands)) if (tensor) users.set(tensor, (users.get(tensor) ?? []).map((user) => (user === node || user === producer ? joined : user)))
     result.push(joined)

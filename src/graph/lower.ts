@@ -2,6 +2,7 @@ import { NichelmError } from '../base/errors.js'
 import { dropUnused, fuse } from './fuse.js'
 import { checkOps, type Node } from './op.js'
 import { aligned, planMemory } from './plan.js'
+import { recompute } from './recompute.js'
 import { BYTES, type Tensor } from './tensor.js'
 
 /** Places of persistent tensors, in bytes from the arena's start; programs that share an arena share one of these. */
@@ -27,20 +28,24 @@ export class Layout {
   }
 }
 
-/** A program before it has addresses: its calls in order, and the temporary memory they need. */
-export interface Lowered { nodes: Node[]; temporaryBytes: number; flops: number; text(layout: Layout): string }
+/**
+ * A program before it has addresses: its calls in order, and the temporary memory they need; `liveBytes`: what is alive at once at the most, which no plan can
+ * do with less than. FLOPs are those of the model: what is computed again does not count.
+ */
+export interface Lowered { nodes: Node[]; temporaryBytes: number; liveBytes: number; flops: number; text(layout: Layout): string }
 
 /** Joins, prunes and plans a trace; `text` then writes it out for the addon, its temporary memory right behind the layout's. */
 export function lower(trace: readonly Node[], layout: Layout): Lowered {
   checkOps()
-  const nodes = dropUnused(fuse(dropUnused(trace)))
+  const nodes = dropUnused(recompute(dropUnused(fuse(dropUnused(trace)))))
   const plan = planMemory(nodes)
   for (const node of nodes)
     for (const tensor of [...Object.values(node.operands), ...Object.values(node.outputs)]) if (tensor?.persistent) layout.place(tensor)
   return {
     nodes,
     temporaryBytes: plan.bytes,
-    flops: nodes.reduce((sum, node) => sum + (node.op.flops?.(node) ?? 0), 0),
+    liveBytes: plan.live,
+    flops: nodes.reduce((sum, node) => sum + (node.again ? 0 : (node.op.flops?.(node) ?? 0)), 0),
     text: (placed) => {
       const operand = (tensor: Tensor): string => {
         const offset = tensor.persistent ? placed.offset(tensor) : plan.offsets.get(tensor)

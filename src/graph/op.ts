@@ -14,6 +14,12 @@ export interface Node {
   outputs: Record<string, Tensor>
   /** Set when another node computes its outputs as well, so that it need not run. */
   replaced?: boolean
+  /** The marked stretch of the forward pass that it is in: see `recompute`. */
+  stretch?: object
+  /** Whether it is of the backward pass. */
+  backward?: boolean
+  /** Whether it makes again what was not kept: work that no count of the model's FLOPs knows. */
+  again?: boolean
 }
 
 /** How a gradient rule hands on what it found. */
@@ -38,7 +44,7 @@ export interface OpRules {
 export interface Op extends OpRules { name: string }
 
 const table = new Map<string, Op>()
-let active: Node[] | undefined
+let active: Node[] | undefined, marked: object | undefined
 
 /** Every op that is defined, by name. */
 export const ops = (): ReadonlyMap<string, Op> => table
@@ -62,7 +68,7 @@ function record(op: Op, given: Operands, attributes: Attributes): Record<string,
     if (!op.fields[name]) throw new NichelmError('INTERNAL', `${op.name} has no operand '${name}'`)
     if (tensor) (op.fields[name].startsWith('out') ? bound : operands)[name] = tensor
   }
-  const node: Node = { op, operands, attributes, outputs: { ...bound } }
+  const node: Node = { op, operands, attributes, outputs: { ...bound }, ...(marked ? { stretch: marked } : {}) }
   const requires = op.gradient !== undefined && Object.entries(operands).some(([name, tensor]) => op.fields[name]?.startsWith('in') && tensor?.requiresGradient)
   for (const [name, spec] of Object.entries(op.outputs?.(given as Record<string, Tensor>, attributes) ?? {})) {
     const into = bound[name]
@@ -88,6 +94,13 @@ export function traceInto(nodes: Node[], body: () => void): void {
   const outer = active
   active = nodes
   try { body() } finally { active = outer }
+}
+
+/** Marks the calls that the body records as a stretch whose values `recompute` need not keep for the backward pass. One stretch holds no other. */
+export function stretch<Result>(body: () => Result): Result {
+  const outer = marked
+  marked ??= {}
+  try { return body() } finally { marked = outer }
 }
 
 /** Throws if an operand's type or shape is not what the op needs. */

@@ -5,8 +5,8 @@ import type { Tensor } from './tensor.js'
 export const ALIGNMENT = 64
 export const aligned = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT
 
-/** Where each value of a program lies in its temporary memory, in bytes. */
-export interface Plan { offsets: Map<Tensor, number>; bytes: number }
+/** Where each value of a program lies in its temporary memory, in bytes. `live`: the most that is alive at once, below which no plan gets. */
+export interface Plan { offsets: Map<Tensor, number>; bytes: number; live: number }
 
 /**
  * Gives every value of a program a place such that no two that are alive at once overlap: largest first, each at the lowest place
@@ -21,6 +21,14 @@ export function planMemory(nodes: readonly Node[]): Plan {
       if (life) life.last = at
     }
   })
+  const change = new Float64Array(nodes.length + 1)
+  for (const [tensor, { first, last }] of lives) {
+    const size = aligned(Math.max(1, tensor.bytes))
+    change[first]! += size
+    change[last + 1]! -= size
+  }
+  let live = 0, now = 0
+  for (const size of change) live = Math.max(live, now += size)
   const placed: { first: number; last: number; start: number; end: number }[] = []
   const offsets = new Map<Tensor, number>()
   let bytes = 0
@@ -37,5 +45,5 @@ export function planMemory(nodes: readonly Node[]): Plan {
     offsets.set(tensor, start)
     bytes = Math.max(bytes, start + size)
   }
-  return { offsets, bytes }
+  return { offsets, bytes, live }
 }

@@ -11,5 +11,6 @@ export { instantiate, isProjected, openExpert, openProjected, saveModel, type Ex
 export { parameterSpecs, type ParameterSpec, type Precision } from './parameters.js'
 export { ModelSession, planSession, type HostRows, type MostProbable, type Run } from './session.js'
 export { type MemoryUse, type NetworkOptions, type SessionOptions } from './sessionPlan.js'
+export { RECOMPUTE, type Recompute } from './transformer.js'
 export type { OptimizerSettings } from './network.js'
 export { checkDistillation, type DistillationOptions, type TeacherRows } from './teacher.js'

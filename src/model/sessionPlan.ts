@@ -11,7 +11,7 @@ import type { Parameters, Precision } from './parameters.js'
 import type { ProjectedConfig } from './projectedConfig.js'
 import { projectedNetwork } from './projectedNetwork.js'
 import { checkDistillation, teacherTensors, type DistillationOptions } from './teacher.js'
-import { outputWeight, rowTensors, transformer, transformerLoss, type Rows } from './transformer.js'
+import { outputWeight, rowTensors, transformer, transformerLoss, type Recompute, type Rows } from './transformer.js'
 
 /** What is between the parameters and the transformer: for slm-pn a projected network of which `groups` experts are computed at once, for llm-lora adapters. */
 export type NetworkOptions = { kind: 'projected'; projected: ProjectedConfig; groups: number } | { kind: 'lora'; lora: LoraConfig }
@@ -27,6 +27,8 @@ export interface SessionOptions {
   network?: NetworkOptions
   /** Present where the model is trained. */
   training?: OptimizerSettings
+  /** Activations that training makes again instead of keeping them: less memory, more time, the same bits. Default: none. */
+  recompute?: Recompute
   /** Whether `logits` will be called: room for [rows, length, vocabulary] f32 is kept. */
   logits?: boolean
   /** The model learns from a teacher as well, whose distributions the rows of `accumulate` bring; `evaluate` stays plain. */
@@ -92,7 +94,7 @@ export function planPrograms(options: SessionOptions): SessionPlan {
   }
   for (const store of stores) layout.place(store.values)
   const forward = (): void => transformerLoss(weights, config, rows, { nll, loss })
-  const learned = (): void => transformerLoss(weights, config, rows, { nll, loss }, distill && teacher && { ...distill, teacher })
+  const learned = (): void => transformerLoss(weights, config, rows, { nll, loss }, distill && teacher && { ...distill, teacher }, options.recompute)
   const logitsInto = (into?: Tensor): Tensor => matmul(transformer(weights, config, rows), outputWeight(weights, config), { transposeB: true, f32: true, ...(into ? { into } : {}) })
   const programs: SessionPlan['programs'] = {
     round: program(stores.some((store) => store.copy) && (() => stores.forEach((store) => store.copy && cast(store.values, 'bf16', store.copy)))),

@@ -1,4 +1,5 @@
 import { add, attention, embedding, gelu, layerNorm, linearCrossEntropy, linearDistillation, rmsNorm, rotary, swiglu, type TeacherTensors } from '../graph/ops/index.js'
+import { stretch } from '../graph/op.js'
 import { persistent, type Tensor } from '../graph/tensor.js'
 import type { ModelConfig } from './config.js'
 import type { Weights } from './network.js'
@@ -16,20 +17,34 @@ export function rowTensors(rows: number, length: number): Rows {
   }
 }
 
+/**
+ * Activations that the backward pass makes again instead of keeping them (activation checkpointing), in every layer: those up to the attention's result, those
+ * inside the MLP, or all but the layer's input.
+ */
+export const RECOMPUTE = ['none', 'attention', 'mlp', 'blocks'] as const
+export type Recompute = (typeof RECOMPUTE)[number]
+
 /** Final hidden states [rows, length, width] of a transformer, after its last norm. */
-export function transformer(p: Weights, config: ModelConfig, { tokens, starts }: Rows): Tensor {
-  const { heads, keyValueHeads } = config
+export function transformer(p: Weights, config: ModelConfig, { tokens, starts }: Rows, recompute: Recompute = 'none'): Tensor {
+  const { heads, keyValueHeads } = config, marked = (which: Recompute, body: () => Tensor): Tensor => (recompute === which ? stretch(body) : body())
   const norm = (x: Tensor, name: string): Tensor =>
     config.norm === 'layer' ? layerNorm(x, p.get(`${name}.gain`), p.get(`${name}.bias`), config.normEpsilon) : rmsNorm(x, p.get(`${name}.gain`), config.normEpsilon)
 
   let x = embedding(tokens, starts, p.get('wte.weight'), p.find('wpe.weight'))
   for (let layer = 0; layer < config.layers; layer++) {
-    const at = `h.${layer}`
-    let qkv = p.linear(norm(x, `${at}.norm_1`), `${at}.attention.qkv`)
-    if (config.positions === 'rotary') qkv = rotary(qkv, starts, heads, keyValueHeads, config.theta)
-    x = add(x, p.linear(attention(qkv, starts, heads, keyValueHeads), `${at}.attention.projection`))
-    const up = p.linear(norm(x, `${at}.norm_2`), `${at}.mlp.up`)
-    x = add(x, p.linear(config.activation === 'gelu' ? gelu(up) : swiglu(up), `${at}.mlp.down`))
+    const at = `h.${layer}`, input = x
+    x = marked('blocks', () => {
+      const seen = marked('attention', () => {
+        const qkv = p.linear(norm(input, `${at}.norm_1`), `${at}.attention.qkv`)
+        return attention(config.positions === 'rotary' ? rotary(qkv, starts, heads, keyValueHeads, config.theta) : qkv, starts, heads, keyValueHeads)
+      })
+      const middle = add(input, p.linear(seen, `${at}.attention.projection`))
+      const inner = marked('mlp', () => {
+        const up = p.linear(norm(middle, `${at}.norm_2`), `${at}.mlp.up`)
+        return config.activation === 'gelu' ? gelu(up) : swiglu(up)
+      })
+      return add(middle, p.linear(inner, `${at}.mlp.down`))
+    })
   }
   return norm(x, 'norm_f')
 }
@@ -41,8 +56,10 @@ export const outputWeight = (p: Weights, config: ModelConfig): Tensor => p.get(c
  * Next-token loss of the rows: nll [rows · length] f32 (nats, 0 where a token does not count) and loss [1] f32, the sum of tokenWeights · nll,
  * or with `distill` of the mixture with a teacher's distributions (see `linearDistillation`).
  */
-export function transformerLoss(p: Weights, config: ModelConfig, rows: Rows, into: { nll: Tensor; loss: Tensor }, distill?: { teacher: TeacherTensors; alpha: number; temperature: number }): void {
-  const operands = [transformer(p, config, rows), outputWeight(p, config), rows.targets, rows.tokenWeights] as const
+export function transformerLoss(
+  p: Weights, config: ModelConfig, rows: Rows, into: { nll: Tensor; loss: Tensor }, distill?: { teacher: TeacherTensors; alpha: number; temperature: number }, recompute: Recompute = 'none',
+): void {
+  const operands = [transformer(p, config, rows, recompute), outputWeight(p, config), rows.targets, rows.tokenWeights] as const
   if (distill) linearDistillation(...operands, distill.teacher, distill, into)
   else linearCrossEntropy(...operands, into)
 }

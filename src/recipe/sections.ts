@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { PRESETS, type Preset } from '../model/config.js'
-import { LORA_MATRICES } from '../model/index.js'
+import { LORA_MATRICES, RECOMPUTE } from '../model/index.js'
 import { EXPERT_CHOICES } from '../specialize/index.js'
 import { readExperts } from './experts.js'
 
@@ -123,6 +123,7 @@ export const SECTIONS = {
     steps: count().optional().describe('optimizer steps; or say tokens'),
     batch: count().default(32).describe('rows a step'),
     accumulate: count().default(1).describe('parts that a step\'s rows are computed in, one after the other; less memory, same result'),
+    recompute: z.enum(RECOMPUTE).default('none').describe('activations that are made again instead of kept, in every layer: attention, those up to its result; mlp, those inside it; blocks, all but the layer\'s input. Less memory, more time, the same bits'),
     rate: positive().default(1e-3).describe('peak learning rate'),
     largeRate: positive().optional().describe('of the large model of llm, llm-lora and slm-d: wider models want lower rates; default: rate'),
     warmup: schedule.warmup.default(100),
@@ -137,6 +138,7 @@ export const SECTIONS = {
     steps: count().optional().describe('at most so many; default by the size of the domain: 2000 up to 1M tokens, 4000 at 8M, 30000 from 64M on, between them in proportion on logarithmic scales'),
     batch: count().default(8).describe('rows a step'),
     accumulate: count().default(1).describe('as of pretrain'),
+    recompute: z.enum(RECOMPUTE).default('none').describe('as of pretrain'),
     rate: positive().optional().describe('peak learning rate; default by the size of the domain: a third of pretrain.rate up to 1M tokens, all of it from 8M on, between them in proportion on logarithmic scales'),
     bySize: z.array(z.strictObject({
       tokens: count().describe('for domains of at least so many tokens'),

@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { NichelmError } from '../base/errors.js'
+import type { Recompute } from '../model/index.js'
 import { addCosts, type TrainSettings } from '../train/index.js'
 import { budgetSteps, cellId, pretrainBatch, pretrainRate, pretrainWarmup, runKey, shortCount, type Cell } from './cell.js'
 import type { Fingerprints } from './fingerprint.js'
@@ -18,9 +19,12 @@ export interface Work {
   steps: number
   batch: number
   accumulate: number
+  recompute: Recompute
   projected?: Setup['projected']
   lora?: FinetuneInput['lora']
   teacher?: ModelChoice
+  /** Of the teacher's probabilities, so many are kept; absent: it computes along. */
+  top?: number
 }
 
 /** Values that a name leaves out, because everything in the output folder has them. */
@@ -164,19 +168,19 @@ export class Stages {
   pretrained(cell: Cell, expert?: number): Pretrained {
     const { setup } = this, { method, seed, experts } = cell, all = this.#runSteps(cell), total = all.at(-1)!, steps = budgetSteps(setup, cell)
     const suffix = this.#pretrainedSuffix(cell, expert), label = `${method}${suffix}`
-    const { tokens: _, steps: __, largeRate: ___, ...given } = setup.pretrain, { checkpointEvery, keep, ...decisive } = given, { kind, precision } = setup.device
+    const { tokens: _, steps: __, largeRate: ___, ...given } = setup.pretrain, { checkpointEvery, keep, recompute, ...decisive } = given, { kind, precision } = setup.device
     const choice = method === 'llm' ? setup.llm : setup.model, projected = method === 'slm-pn' ? { ...setup.projected, experts: experts! } : undefined
     const changes = { rate: pretrainRate(setup, method), batch: pretrainBatch(setup, method), steps: total, warmup: pretrainWarmup(setup, method, total) }
     const generic = this.generic(), validation = this.genericHeldout(), tokenizer = this.tokenizer(), snapshots = all.slice(0, -1)
     const sampling = this.#sampling(cell, expert)
     const stage = this.#stage<PretrainResult>('pretrain', {
       name: `pretrain-${label}`, resumes: true, planned: { ...RUN, models: [] },
-      cost: this.#cost({ model: choice, ...changes, accumulate: given.accumulate, ...(projected ? { projected } : {}) }),
-      // How often it is saved and on how many threads it runs change no result.
+      cost: this.#cost({ model: choice, ...changes, accumulate: given.accumulate, recompute, ...(projected ? { projected } : {}) }),
+      // How often it is saved, what it computes again and on how many threads it runs change no result.
       settings: { model: choice, projected, sampling: sampling.settings, snapshots, ...decisive, ...changes, context: setup.context, seed, kind, precision },
       needs: [generic, validation, tokenizer, ...sampling.needs],
       run: at => this.options.steps.pretrain(at, {
-        model: choice, ...(projected ? { projected } : {}), sampling: sampling.input(), settings: { ...decisive, ...changes, checkpointEvery, keep } satisfies TrainSettings,
+        model: choice, ...(projected ? { projected } : {}), sampling: sampling.input(), settings: { ...decisive, ...changes, recompute, checkpointEvery, keep } satisfies TrainSettings,
         snapshots, seed, corpus: generic.folder, validation: validation.folder, tokenizer: tokenizer.folder,
       }),
     })
@@ -253,10 +257,10 @@ export class Stages {
     const corpus = this.domain(cell), tokenizer = this.tokenizer(), generic = replay > 0 ? this.generic() : undefined
     // All that is kept of a fine-tuning is its best; it is short enough to be saved when it is evaluated.
     const settings = { ...given, rate, steps, checkpointEvery: given.evaluateEvery, keep: 1 }, choice = from?.choice ?? setup.model
-    const { checkpointEvery: ____, keep: _____, ...decisive } = settings
+    const { checkpointEvery: ____, keep: _____, recompute, ...decisive } = settings
     return this.#stage<RunResult>('finetune', {
       name: `finetune-${this.specialized(cell, from)}`, resumes: true, planned: RUN,
-      cost: this.#cost({ model: choice, steps, batch: given.batch, accumulate: given.accumulate, ...(lora ? { lora } : {}), ...(teacher ? { teacher: teacher.choice } : {}) }),
+      cost: this.#cost({ model: choice, steps, batch: given.batch, accumulate: given.accumulate, recompute, ...(lora ? { lora } : {}), ...(distill?.top === undefined ? {} : { top: distill.top }), ...(teacher ? { teacher: teacher.choice } : {}) }),
       settings: { ...decisive, validationShare, replay, lora, distill, snapshot: from?.snapshot ?? null, random: from ? undefined : choice, context: setup.context, seed, kind, precision },
       needs: [...(from ? [from.stage] : []), corpus, tokenizer, ...(generic ? [generic] : []), ...(teacher ? [teacher.stage] : [])],
       run: at => this.options.steps.finetune(at, {

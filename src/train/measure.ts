@@ -1,6 +1,6 @@
 import type { Device } from '../../bindings/index.js'
 import { philox } from '../base/random.js'
-import { ModelSession, type HostRows, type ModelConfig, type NetworkOptions, type Precision } from '../model/index.js'
+import { ModelSession, type HostRows, type ModelConfig, type NetworkOptions, type Precision, type Recompute } from '../model/index.js'
 
 export interface StepMeasurement {
   /** Median of the steps. */
@@ -10,12 +10,12 @@ export interface StepMeasurement {
   memoryBytes: number
 }
 
-export interface MeasureOptions { device: Device; config: ModelConfig; precision: Precision; network?: NetworkOptions | undefined; rows: number; length: number; steps: number; signal?: AbortSignal }
+export interface MeasureOptions { device: Device; config: ModelConfig; precision: Precision; network?: NetworkOptions | undefined; rows: number; length: number; steps: number; recompute?: Recompute | undefined; signal?: AbortSignal }
 
 /** Times whole training steps (forward, backward, clipping, AdamW) on random full rows; one step more comes first and is not counted. */
-export async function measureStep({ device, config, precision, network, rows, length, steps, signal }: MeasureOptions): Promise<StepMeasurement> {
+export async function measureStep({ device, config, precision, network, rows, length, steps, recompute, signal }: MeasureOptions): Promise<StepMeasurement> {
   using session = new ModelSession(device, {
-    config, precision, rows, length, ...(network ? { network } : {}), training: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, clip: 1 },
+    config, precision, rows, length, ...(network ? { network } : {}), ...(recompute ? { recompute } : {}), training: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, clip: 1 },
   })
   await session.initialize(1)
   const experts = network?.kind === 'projected' ? { experts: Int32Array.from({ length: network.groups }, (_, group) => group % network.projected.experts) } : {}

@@ -1,4 +1,5 @@
 import { NichelmError } from '../base/errors.js'
+import { RECOMPUTE, type Recompute } from '../model/index.js'
 
 /** How the learning rate goes over a run. wsd: warm-up, stable, decay over the last tenth (arXiv 2404.06395). */
 export interface Schedule {
@@ -17,6 +18,8 @@ export interface TrainSettings extends Schedule {
   batch: number
   /** Parts that a step's rows are computed in, one after the other: less memory, the same result. Divides batch. */
   accumulate: number
+  /** Activations that are made again instead of kept: less memory, more time, the same bits. Default: none. */
+  recompute?: Recompute
   weightDecay: number
   betas: readonly [number, number]
   epsilon: number
@@ -51,6 +54,7 @@ export function checkSettings(settings: TrainSettings): void {
   for (const field of ['warmup', 'evaluateEvery'] as const)
     if (!Number.isSafeInteger(settings[field]) || settings[field] < 0) wrong(field, `must be a whole number, 0 or more; got ${settings[field]}`)
   if (settings.batch % settings.accumulate) wrong('accumulate', `${settings.accumulate} parts do not divide a batch of ${settings.batch} rows`)
+  if (settings.recompute && !RECOMPUTE.includes(settings.recompute)) wrong('recompute', `must be one of ${RECOMPUTE.join(', ')}; got ${settings.recompute}`)
   if (!(settings.rate > 0)) wrong('rate', `must be positive; got ${settings.rate}`)
   if (settings.patience !== undefined && !(settings.patience >= 1)) wrong('patience', `must be at least 1; got ${settings.patience}`)
 }

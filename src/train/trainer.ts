@@ -95,7 +95,7 @@ export async function train(options: TrainOptions): Promise<TrainResult> {
   if ('result' in claimed) return claimed.result
   const { device, config, precision, settings, length, network, distill } = options
   using session = new ModelSession(device, {
-    config, precision, rows: settings.batch / settings.accumulate, ...(length ? { length } : {}), ...(network ? { network } : {}), ...(distill ? { distill } : {}),
+    config, precision, rows: settings.batch / settings.accumulate, ...(length ? { length } : {}), ...(network ? { network } : {}), ...(distill ? { distill } : {}), ...(settings.recompute ? { recompute: settings.recompute } : {}),
     training: { beta1: settings.betas[0], beta2: settings.betas[1], epsilon: settings.epsilon, weightDecay: settings.weightDecay, clip: settings.clip },
   })
   // Only now is anything written: a run that cannot be leaves no folder.
@@ -111,7 +111,8 @@ const resultFile = (folder: string): string => join(folder, 'result.json')
 
 /** Sees that the folder is free or holds this very run: gives its result if it is finished, else what makes the folder. */
 function claim({ folder, config, precision, settings, start, identity, length, network, distill, snapshots }: TrainOptions): { result: TrainResult } | { write: () => void } {
-  const { keep: _, checkpointEvery: __, ...decisive } = settings
+  // What changes no bit of the result may differ from start to start.
+  const { keep: _, checkpointEvery: __, recompute: ___, ...decisive } = settings
   const configuration = { config, precision, settings: decisive, length: length ?? config.context, seed: start.seed ?? null, network: network ?? null, ...(distill ? { distill } : {}), snapshots: snapshots ?? [], identity }
   const hash = sha256(JSON.stringify(configuration)), file = join(folder, 'run.json')
   if (!existsSync(file)) return { write: () => writeJson(file, { hash, ...configuration }) }

@@ -82,7 +82,7 @@ test('a changed setting redoes only what depends on it', async t => {
   const folder = folderWith(t)
   assert.equal((await made(folder)).length, 30)
   assert.deepEqual(await made(folder), [])
-  assert.deepEqual(await made(folder, ['device.threads=1', 'pretrain.checkpointEvery=7', 'pretrain.keep=1']), [])
+  assert.deepEqual(await made(folder, ['device.threads=1', 'pretrain.checkpointEvery=7', 'pretrain.keep=1', 'pretrain.recompute=blocks', 'finetune.recompute=mlp']), [])
   assert.deepEqual(await made(folder, ['report.title=x']), ['report'])
   const tuned = await made(folder, ['finetune.rate=1e-3'])
   assert.equal(tuned.length, 9)

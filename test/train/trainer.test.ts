@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { availableThreads, Device } from '../../bindings/index.js'
 import type { NichelmError } from '../../src/base/errors.js'
-import { openHuggingFace } from '../../src/model/index.js'
+import { openHuggingFace, RECOMPUTE } from '../../src/model/index.js'
 import { learningRate, MetricsFile, train, type TrainOptions } from '../../src/train/index.js'
 import { config, rows } from './support.js'
 
@@ -42,14 +42,15 @@ test('training lowers the loss, writes what it promises, and is read, not done a
   await assert.rejects(train(options(folder, device)), { code: 'CONFIG' })
 })
 
-test('an interrupted run goes on bit for bit, with any number of threads', async (t) => {
+test('an interrupted run goes on bit for bit, with any number of threads and whatever is computed again', async (t) => {
   const whole = temporary(t), pieces = temporary(t)
   using device = new Device({ threads: 1 })
   await train(options(whole, device))
   for (const stopAt of [2, 4, 7]) {
     const abort = new AbortController()
     using other = new Device({ threads: stopAt === 4 ? 1 : availableThreads() })
-    await assert.rejects(train(options(pieces, other, { signal: abort.signal, onProgress: ({ step }) => step >= stopAt && abort.abort() })), { code: 'INTERRUPTED' })
+    const recompute = RECOMPUTE[stopAt % 4]!
+    await assert.rejects(train(options(pieces, other, { settings: { ...settings, recompute }, signal: abort.signal, onProgress: ({ step }) => step >= stopAt && abort.abort() })), { code: 'INTERRUPTED' })
   }
   await train(options(pieces, device))
   assert.deepEqual(losses(pieces), losses(whole))
