@@ -35,12 +35,14 @@ const train = define({
     const network: NetworkOptions | undefined = projected && { kind: 'projected', projected, groups }
     using device = new Device({ threads })
     const peak = await device.peak(precision)
-    const { secondsPerStep, tokensPerStep, memoryBytes } = await measureStep({ device, config, precision, network, rows: batch, length, steps, recompute, signal: interruption.signal })
+    const { secondsPerStep, tokensPerStep, memoryBytes, plannedResidentBytes, peakResidentBytes } = await measureStep({ device, config, precision, network, rows: batch, length, steps, recompute, signal: interruption.signal })
     const { pretrainingParameters: parameters, pretrainingFlopsPerToken } = countMethod({ ...sizes, length }), flopsPerToken = pretrainingFlopsPerToken!, tokensPerSecond = tokensPerStep / secondsPerStep
-    const result = { ...about(device.describe()), model: model.model, method: model.method, ...(projected ? { experts: projected.experts, groups } : {}), precision, batch, context: length, steps, tokensPerSecond, secondsPerStep, parameters, flopsPerToken, flopsPerSecond: tokensPerSecond * flopsPerToken, peakFlopsPerSecond: peak, peakFraction: tokensPerSecond * flopsPerToken / peak, memoryBytes }
-    print(json, result, () => `${model.model}${projected ? `, ${projected.experts} experts in ${groups} groups` : ''}, ${precision}, ${batch} rows of ${length}: ${Math.round(tokensPerSecond).toLocaleString('en')} tokens/s, ${(1000 * secondsPerStep).toFixed(0)} ms a step, ${share(result)}`)
+    const result = { ...about(device.describe()), model: model.model, method: model.method, ...(projected ? { experts: projected.experts, groups } : {}), precision, recompute, batch, context: length, steps, tokensPerSecond, secondsPerStep, parameters, flopsPerToken, flopsPerSecond: tokensPerSecond * flopsPerToken, peakFlopsPerSecond: peak, peakFraction: tokensPerSecond * flopsPerToken / peak, memoryBytes, plannedResidentBytes, peakResidentBytes }
+    print(json, result, () => `${model.model}${projected ? `, ${projected.experts} experts in ${groups} groups` : ''}, ${precision}, ${batch} rows of ${length}: ${Math.round(tokensPerSecond).toLocaleString('en')} tokens/s, ${(1000 * secondsPerStep).toFixed(0)} ms a step, ${share(result)}; memory ${mebibytes(plannedResidentBytes)} planned${peakResidentBytes === null ? '' : `, ${mebibytes(peakResidentBytes)} held at the most`}`)
   },
 })
+
+const mebibytes = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20).toLocaleString('en')} MiB`
 
 const matmul = define({
   command: 'matmul',

@@ -49,6 +49,7 @@ export class ModelSession implements Disposable {
   readonly forwardFlops: number
   readonly #plan: SessionPlan
   readonly #arena: Arena
+  #room: Float32Array<ArrayBuffer> | undefined
   readonly #programs: Partial<Record<ProgramName, Program>> = {}
 
   /** Parameters are zero until `initialize` or `write`. Throws RESOURCE if memory is not enough, with the settings that lower it. */
@@ -113,9 +114,9 @@ export class ModelSession implements Disposable {
     return data
   }
 
-  /** `read` part by part, in one array that is used again: a table of a large model need not be in memory twice. */
+  /** `read` part by part: a table of a large model need not be in memory twice. A part is good until this session gives the next of any parameter. */
   *readParts(run: Run, name: string): Generator<Float32Array<ArrayBuffer>> {
-    const { spec, offset } = this.#place(run, name), size = sizeOf(spec), room = new Float32Array(Math.min(size, PART))
+    const { spec, offset } = this.#place(run, name), size = sizeOf(spec), room = (this.#room ??= new Float32Array(PART))
     for (let first = 0; first < size; first += PART) {
       const part = room.subarray(0, Math.min(PART, size - first))
       this.#arena.read(offset + 4 * first, part)

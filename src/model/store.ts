@@ -1,9 +1,9 @@
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { Arena, type Device } from '../../bindings/index.js'
 import { NichelmError } from '../base/errors.js'
-import { readJson, writeJson } from '../base/files.js'
+import { makeFolder, readJson, writeJson } from '../base/files.js'
 import { SafetensorsFile, writeSafetensors } from '../base/safetensors.js'
 import { Layout, lower } from '../graph/lower.js'
 import { trace } from '../graph/op.js'
@@ -43,7 +43,7 @@ export const isProjected = (folder: string): boolean => existsSync(join(folder, 
  */
 export async function saveModel(folder: string, session: ModelSession, endOfText?: number): Promise<void> {
   const { config, options: { network } } = session
-  mkdirSync(folder, { recursive: true })
+  makeFolder(folder)
   if (network?.kind === 'projected') {
     writeSafetensors(join(folder, TENSORS_FILE), session.specs('values').map(({ name, shape }) => ({ name, dtype: 'F32' as const, shape, data: () => session.readParts('values', name) })), { checksums: true })
     writeJson(join(folder, CONFIG_FILE), { format: 'nichelm-projected', version: 1, model: config, projected: { ...network.projected, layers: [...network.projected.layers] }, endOfText: endOfText ?? null } satisfies z.infer<typeof schema>)

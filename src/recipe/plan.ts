@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { NichelmError } from '../base/errors.js'
-import { countMethod, countModel, modelConfig, planMethod, planSession, projectedConfig, type ModelConfig } from '../model/index.js'
+import { countMethod, countModel, modelConfig, planMethod, planSession, projectedConfig, residentBytes, type ModelConfig, type Recompute } from '../model/index.js'
 import { Tokenizer } from '../text/index.js'
 import { duration, measureStep } from '../train/index.js'
 import { stagesOf } from './findCells.js'
@@ -16,8 +16,10 @@ import type { ModelChoice } from './steps.js'
 export interface PlannedStage extends StageCost { name: string; cached: boolean; seconds?: number }
 export interface Plan {
   parameters: number
-  /** Greatest memory of a stage. */
+  /** What the process would hold at the most while it trains: the program itself, and the largest of the stages that may train at the same time. */
   memoryBytes: number
+  /** The same if only the inputs of layers were kept, the setting that takes the least (`recompute: blocks`). */
+  recomputedMemoryBytes: number
   /** Of the training that is to do. */
   flops: number
   seconds: number
@@ -48,6 +50,8 @@ export class Estimate {
   readonly #paces = new Map<string, number>()
   readonly #bases = new Set<string>()
   #vocabulary: number | undefined
+  /** What the process holds before anything is trained. */
+  readonly #program = residentBytes(0)
   constructor(readonly setup: Setup, readonly steps: LocalSteps) {}
 
   config(choice: ModelChoice): ModelConfig {
@@ -64,11 +68,14 @@ export class Estimate {
     const config = this.config(work.model), tokens = work.steps * work.batch * length, sizes = this.#sizes(work, config, rows)
     const flopsPerToken = sizes === undefined ? undefined : (work.projected ? countMethod(sizes).pretrainingFlopsPerToken! : countMethod(sizes).finetuningFlopsPerToken)
     const training = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, clip: 1 }
-    const { memory, flops } = planSession({ config, precision, rows, length, training })
-    const planned = sizes && planMethod({ ...sizes, precision, rows })
+    const { flops } = planSession({ config, precision, rows, length, training }), { top } = work
+    const memory = (recompute: Recompute): number => {
+      const planned = planMethod({ ...sizes ?? { method: 'slm', model: config, length }, precision, rows, recompute, kernels: this.steps.device.describe(), ...(top === undefined ? {} : { top }) })
+      return work.projected ? planned.pretraining! : planned.finetuning
+    }
     return {
       parameters: countModel(config).parameters, tokens, flops: flopsPerToken === undefined ? work.steps * work.accumulate * flops : flopsPerToken * tokens,
-      memoryBytes: planned ? (work.projected ? planned.pretraining! : planned.finetuning) : memory.total, model: config,
+      memoryBytes: memory(work.recompute), recomputedMemoryBytes: memory('blocks'), model: config,
     }
   }
 
@@ -88,14 +95,19 @@ export class Estimate {
       planned.push({ name, cached: complete, ...cost, ...(cost.flops === undefined || !model ? {} : { seconds: cost.flops / await this.#pace(model) }) })
     }
     const todo = planned.filter(stage => !stage.cached), sum = (values: (number | undefined)[]) => values.reduce<number>((total, value) => total + (value ?? 0), 0)
-    const available = this.steps.device.describe().availableMemory, memoryBytes = Math.max(0, ...planned.map(stage => stage.memoryBytes ?? 0))
-    if (available >= 0 && memoryBytes > available) {
-      throw new NichelmError('RESOURCE', `training needs ${mebibytes(memoryBytes)}, but ${mebibytes(available)} are free`, { fix: 'Raise pretrain.accumulate or finetune.accumulate, or lower batch, corpus.context or the model\'s sizes.' })
+    const available = this.steps.device.describe().availableMemory, most = this.#together(planned, 'memoryBytes')
+    if (available >= 0 && most > available) {
+      throw new NichelmError('RESOURCE', `training needs ${mebibytes(most)}, but ${mebibytes(available)} are free`, { fix: 'Raise pretrain.accumulate or finetune.accumulate, set pretrain.recompute or finetune.recompute, or lower batch, corpus.context or the model\'s sizes.' })
     }
     return {
-      parameters: countModel(this.config(this.setup.model)).parameters, memoryBytes, flops: sum(todo.map(stage => stage.flops)), seconds: sum(todo.map(stage => stage.seconds)),
+      parameters: countModel(this.config(this.setup.model)).parameters, memoryBytes: this.#program + most, recomputedMemoryBytes: this.#program + this.#together(planned, 'recomputedMemoryBytes'), flops: sum(todo.map(stage => stage.flops)), seconds: sum(todo.map(stage => stage.seconds)),
       basis: [...this.#bases].join(', ') || 'nothing that trains', stages: planned,
     }
+  }
+
+  /** Of as many stages as may train at the same time, the largest ones' bytes. */
+  #together(stages: readonly PlannedStage[], what: 'memoryBytes' | 'recomputedMemoryBytes'): number {
+    return stages.map(stage => stage[what] ?? 0).sort((a, b) => b - a).slice(0, this.steps.jobs).reduce((sum, bytes) => sum + bytes, 0)
   }
 
   /** FLOP/s that training a model reaches. */
@@ -132,7 +144,7 @@ export function planText({ name, output }: { name: string; output: string }, pla
     ...lines, '',
     `${name}: ${todo} of ${plan.stages.length} stages to do, in ${output}`,
     `parameters  ${plan.parameters.toLocaleString('en')} of the small model`,
-    `memory      ${mebibytes(plan.memoryBytes)} for training`,
+    `memory      ${mebibytes(plan.memoryBytes)} while it trains, the program itself included${plan.recomputedMemoryBytes < plan.memoryBytes ? `; ${mebibytes(plan.recomputedMemoryBytes)} with recompute: blocks` : ''}`,
     `FLOPs       ${plan.flops.toExponential(2)} of training at most`,
     `time        ${duration(plan.seconds)} of training at most, by ${plan.basis}; text, clusters and evaluation come on top`,
   ].join('\n')

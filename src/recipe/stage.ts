@@ -12,6 +12,8 @@ export interface StageCost {
   tokens?: number
   flops?: number
   memoryBytes?: number
+  /** The same with recompute: blocks. */
+  recomputedMemoryBytes?: number
   /** What is trained. */
   model?: ModelConfig
 }

@@ -1,6 +1,7 @@
+import { readFileSync } from 'node:fs'
 import type { Device } from '../../bindings/index.js'
 import { philox } from '../base/random.js'
-import { ModelSession, type HostRows, type ModelConfig, type NetworkOptions, type Precision, type Recompute } from '../model/index.js'
+import { ModelSession, residentBytes, trainingMemory, type HostRows, type ModelConfig, type NetworkOptions, type Precision, type Recompute, type SessionOptions } from '../model/index.js'
 
 export interface StepMeasurement {
   /** Median of the steps. */
@@ -8,15 +9,20 @@ export interface StepMeasurement {
   tokensPerStep: number
   flopsPerStep: number
   memoryBytes: number
+  /** Bytes that the process was to hold at the most, by the plan, and those it did hold since it began; the second is null where the system does not tell. */
+  plannedResidentBytes: number
+  peakResidentBytes: number | null
 }
 
 export interface MeasureOptions { device: Device; config: ModelConfig; precision: Precision; network?: NetworkOptions | undefined; rows: number; length: number; steps: number; recompute?: Recompute | undefined; signal?: AbortSignal }
 
 /** Times whole training steps (forward, backward, clipping, AdamW) on random full rows; one step more comes first and is not counted. */
 export async function measureStep({ device, config, precision, network, rows, length, steps, recompute, signal }: MeasureOptions): Promise<StepMeasurement> {
-  using session = new ModelSession(device, {
+  const options: SessionOptions = {
     config, precision, rows, length, ...(network ? { network } : {}), ...(recompute ? { recompute } : {}), training: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, clip: 1 },
-  })
+  }
+  const plannedResidentBytes = residentBytes(trainingMemory([options], device.describe()))
+  using session = new ModelSession(device, options)
   await session.initialize(1)
   const experts = network?.kind === 'projected' ? { experts: Int32Array.from({ length: network.groups }, (_, group) => group % network.projected.experts) } : {}
   const batch = { ...randomRows(rows, length, config.vocabulary), ...experts }, seconds: number[] = []
@@ -28,7 +34,15 @@ export async function measureStep({ device, config, precision, network, rows, le
     if (step > 1) seconds.push((performance.now() - began) / 1000)
   }
   seconds.sort((a, b) => a - b)
-  return { secondsPerStep: seconds[Math.floor(seconds.length / 2)]!, tokensPerStep: rows * length, flopsPerStep: session.flops, memoryBytes: session.memory.total }
+  return { secondsPerStep: seconds[Math.floor(seconds.length / 2)]!, tokensPerStep: rows * length, flopsPerStep: session.flops, memoryBytes: session.memory.total, plannedResidentBytes, peakResidentBytes: peakResidentBytes() }
+}
+
+/** The most bytes that this process has held since it began; null where the system does not tell. */
+export function peakResidentBytes(): number | null {
+  try {
+    const found = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))
+    return found ? 1024 * Number(found[1]) : null
+  } catch { return null }
 }
 
 /** Full rows of one document each. */

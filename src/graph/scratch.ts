@@ -1,0 +1,69 @@
+import type { Node } from './op.js'
+import { BYTES, type Tensor } from './tensor.js'
+
+/** What the CPU's kernels take memory by: see `nichelm doctor`. */
+export interface KernelFacts { threads: number; isa: string }
+
+/** Bytes by what holds them: shared by all threads, and of each thread. Buffers grow to the most that any call wants, and are kept. */
+interface Need { packed?: number; partial?: number; logits?: number; ownPacked?: number; ownSums?: number; own?: number }
+
+const MIB = 2 ** 20, CHUNK_LOGITS = 8 * MIB, LEAST_CHUNK = 512, MOST_PACKED = 32 * MIB, GROUPED = 8 * MIB, BLOCK_STEPS = 512, OWN_BLOCK = MIB / 4
+const up = (x: number, step: number): number => Math.ceil(x / step) * step
+
+/**
+ * Bytes that the CPU's kernels take besides a program's arena: packed operands and sums of products, logits of a chunk of tokens, rows of attention.
+ * A model of native/ops/matmul/plan.h, linear_cross_entropy/output_layer.h and attention/cpu.cpp, which a test compares with what they took.
+ */
+export function scratchBytes(nodes: Iterable<Node>, facts: KernelFacts): number {
+  const most: Required<Need> = { packed: 0, partial: 0, logits: 0, ownPacked: 0, ownSums: 0, own: 0 }
+  for (const node of nodes)
+    for (const need of needsOf(node, facts)) for (const [name, bytes] of Object.entries(need) as [keyof Need, number][]) most[name] = Math.max(most[name], bytes)
+  return most.packed + most.partial + most.logits + facts.threads * (most.ownPacked + most.ownSums + most.own)
+}
+
+function needsOf({ op, operands, outputs, attributes }: Node, { isa }: KernelFacts): Need[] {
+  const values = (tensor: Tensor): number => (tensor.dtype === 'bf16' && isa === 'avx512bf16' ? 2 : 1)
+  switch (op.name) {
+    case 'matmul':
+    case 'matmul_accumulate': {
+      const a = operands.a!, b = operands.b!, c = operands.c ?? outputs.c!
+      const k = attributes.transpose_a ? a.rows : a.width, n = c.width, groups = Math.max(b.shape.length === 3 && !attributes.transpose_a ? b.shape[0]! : 1, op.name === 'matmul_accumulate' && c.shape.length === 3 && attributes.transpose_a ? c.shape[0]! : 1)
+      const stacked = op.name === 'matmul_accumulate' && groups > 1 && Boolean(attributes.transpose_a)
+      return [product(groups, stacked ? c.shape[1]! : c.rows / groups, n, stacked ? k / groups : k, values(a))]
+    }
+    case 'linear_cross_entropy':
+    case 'linear_cross_entropy_gradient':
+    case 'linear_distillation':
+    case 'linear_distillation_gradient': {
+      const { x, weight } = operands, tokens = x!.rows, width = x!.width, vocabulary = weight!.rows, gradient = op.name.endsWith('gradient')
+      const limit = Math.max(LEAST_CHUNK, Math.floor(CHUNK_LOGITS / (4 * vocabulary))), chunk = up(Math.ceil(tokens / Math.max(1, Math.ceil(tokens / limit))), 16)
+      const slopes = gradient && x!.dtype === 'bf16' ? 2 * chunk * vocabulary : 0
+      const logits = 8 * tokens + 4 * chunk * vocabulary + slopes + 2 * chunk * width * BYTES[x!.dtype]
+      return [
+        { logits, own: op.name.startsWith('linear_distillation') ? 8 * vocabulary : 0 }, product(1, chunk, vocabulary, width, values(x!)),
+        ...(gradient ? [product(1, chunk, width, vocabulary, values(x!)), product(1, vocabulary, width, chunk, values(x!))] : []),
+      ]
+    }
+    case 'attention':
+    case 'attention_gradient': {
+      const [, length, width] = operands.qkv!.shape as [number, number, number], head = up(width / (Number(attributes.heads) + 2 * Number(attributes.kv_heads)), 16)
+      // Keys and values packed three ways, and the sums of their gradients; forward packs a block at a time.
+      return op.name === 'attention' ? [] : [{ own: up(length, 32) * head * (3 * (4 / values(operands.qkv!)) + 8) }]
+    }
+    default: return []
+  }
+}
+
+/** One product of each of `groups`, [m, k] · [k, n], of which a word of a packed operand holds `values`. */
+function product(groups: number, m: number, n: number, k: number, values: number): Need {
+  const steps = Math.max(1, Math.ceil(k / values)), blocks = Math.ceil(steps / BLOCK_STEPS), blockSteps = Math.ceil(steps / blocks)
+  const rows = up(m, 14), columns = up(n, 32), sharesRows = m <= n && 4 * rows * blockSteps <= MIB && 4 * rows * steps <= MOST_PACKED
+  const shared = sharesRows ? 4 * rows * steps : Math.min(4 * columns * steps, Math.max(MOST_PACKED, 4 * 32 * steps))
+  const splits = Math.max(1, Math.min(Math.floor(16 / (Math.ceil(m / 112) * Math.ceil(n / 256))), blocks, Math.floor(MOST_PACKED / (4 * m * n))))
+  const together = Math.min(groups, Math.max(1, Math.floor(GROUPED / shared))), taskRows = Math.min(rows, up(OWN_BLOCK / (4 * blockSteps), 14))
+  return {
+    packed: together * shared, partial: splits > 1 ? together * splits * 4 * rows * columns : 0,
+    ownPacked: sharesRows ? 4 * 32 * blockSteps : 4 * taskRows * blockSteps,
+    ownSums: blocks > 1 && splits === 1 ? 4 * (sharesRows ? rows * 32 : taskRows * columns) : 0,
+  }
+}
