@@ -1,7 +1,5 @@
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileError } from '../base/errors.js'
-import { writeFileAtomic, writeJson } from '../base/files.js'
+import { makeFolder, writeFileAtomic, writeJson } from '../base/files.js'
 import { csv, type CsvColumn } from './csv.js'
 import { totalCost, type Report, type ReportResult } from './reportData.js'
 import { reportHtml } from './reportHtml.js'
@@ -16,7 +14,7 @@ export interface ReportFiles { html: string; json: string; csv: string }
 export async function writeReport(folder: string, report: Report): Promise<ReportFiles> {
   const files = { html: join(folder, 'report.html'), json: join(folder, 'report.json'), csv: join(folder, 'table.csv') }
   const html = await reportHtml(report)
-  try { mkdirSync(folder, { recursive: true }) } catch (error) { throw fileError(error, folder, 'write') }
+  makeFolder(folder)
   writeFileAtomic(files.csv, resultsCsv(report.results))
   writeJson(files.json, report)
   writeFileAtomic(files.html, html)

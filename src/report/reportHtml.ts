@@ -8,6 +8,19 @@ const ESCAPES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;'
 /** Text for HTML, inside elements and quoted attributes. */
 export const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, character => ESCAPES[character]!)
 
+/** A page that needs nothing else: no script, no network. `body` is HTML. */
+export const htmlPage = (title: string, style: string, body: string): string => `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>${escapeHtml(title)}</title>
+<style>${style}</style>
+</head>
+<body>${body}</body></html>
+`
+
 /** The report as one HTML page that needs nothing else: no script, no network. */
 export async function reportHtml(report: Report): Promise<string> {
   const methods = [...new Set([...report.results, ...report.runs].map(({ method }) => method))]
@@ -18,24 +31,14 @@ export async function reportHtml(report: Report): Promise<string> {
     `<h2>Machine</h2>${settingsTable(report.machine)}`,
     `<h2>Settings</h2><details><summary>All settings of this run</summary>${settingsTable(report.settings)}</details>`,
   ]
-  return `<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>${escapeHtml(report.title)}</title>
-<style>${STYLE}</style>
-</head>
-<body><main>
+  return htmlPage(report.title, STYLE, `<main>
 <header><h1>${escapeHtml(report.title)}</h1>
 ${report.description ? `<p>${escapeHtml(report.description)}</p>` : ''}<p class="soft">${escapeHtml(dateText(report.date))}</p></header>
 ${summary(report.results)}
 ${report.notes?.length ? `<ul class="notes">${report.notes.map(note => `<li>${escapeHtml(note)}</li>`).join('')}</ul>` : ''}
 ${sections.filter(Boolean).join('\n')}
 <footer class="soft">Made by nichelm. The same numbers: report.json and table.csv beside this page.</footer>
-</main></body></html>
-`
+</main>`)
 }
 
 const dateText = (date: string): string => {

@@ -1,4 +1,4 @@
-import { escapeHtml } from '../reportHtml.js'
+import { escapeHtml, htmlPage } from '../reportHtml.js'
 import { STYLE } from '../reportStyle.js'
 import { ablationFigure, entropyFigure, finetuningFigure, topClusterFigure } from './clusterFigures.js'
 import { distillationFigure, domainFigures, genericFigure, specializedFigure, totalFigure } from './costFigures.js'
@@ -22,16 +22,7 @@ export async function experimentPage(view: View, findings: readonly Finding[]): 
     section('clusters', 'Clusters and experts', await ablationFigure(view), await topClusterFigure(view), await entropyFigure(view)),
     section('everything', 'Everything that was measured', folded(`All ${view.points.length} points`, pointsTable(view))),
   ] : ['<p>No cell has a result yet.</p>']
-  return `<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>${escapeHtml(experiment.name)}</title>
-<style>${STYLE}${PAGE_STYLE}</style>
-</head>
-<body>
+  return htmlPage(experiment.name, `${STYLE}${PAGE_STYLE}`, `
 <input class="choose" type="radio" name="cost" id="cost-hours" checked="checked" aria-label="Costs in device hours"/><input class="choose" type="radio" name="cost" id="cost-flops" aria-label="Costs in FLOPs"/>
 <div class="bar"><div>Costs in <label for="cost-hours">device time</label><label for="cost-flops">FLOPs</label><nav><a href="#findings">Findings</a><a href="#tables">Results</a><a href="#figures">Costs</a><a href="#each">Domains</a><a href="#clusters">Clusters</a><a href="#machine">Machine</a></nav></div></div>
 <main>
@@ -40,8 +31,7 @@ ${notes(view)}
 ${body.filter(Boolean).join('\n')}
 ${section('machine', 'Machine and settings', settingsTable(machine), folded('What was asked for', settingsTable(experiment)))}
 <footer class="soft">Made by nichelm. The same numbers beside this page: cells.csv, averages.csv, clusters.csv and report.json. Points tell on hover what is behind them.</footer>
-</main></body></html>
-`
+</main>`)
 }
 
 const headed = (heading: string, body: string): string => body ? `<h3>${escapeHtml(heading)}</h3>${body}` : ''

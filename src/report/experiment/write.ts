@@ -1,7 +1,5 @@
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileError } from '../../base/errors.js'
-import { writeFileAtomic, writeJson } from '../../base/files.js'
+import { makeFolder, writeFileAtomic, writeJson } from '../../base/files.js'
 import { csv, type CsvColumn } from '../csv.js'
 import { findingsOf } from './findings.js'
 import { experimentPage } from './page.js'
@@ -21,7 +19,7 @@ export async function writeExperimentReport(folder: string, results: ExperimentR
   const file = (name: string): string => join(folder, name), view = viewOf(results), findings = findingsOf(view.results, view.points)
   const files = { html: file('report.html'), json: file('report.json'), cells: file('cells.csv'), averages: file('averages.csv'), clusters: file('clusters.csv') }
   const html = await experimentPage(view, findings)
-  try { mkdirSync(folder, { recursive: true }) } catch (error) { throw fileError(error, folder, 'write') }
+  makeFolder(folder)
   writeFileAtomic(files.cells, csv([...CELL_COLUMNS, ...partColumns(results.cells)], results.cells))
   writeFileAtomic(files.averages, csv(POINT_COLUMNS, view.points))
   writeFileAtomic(files.clusters, csv(CLUSTER_COLUMNS, results.clusterings.flatMap(({ clusters, genericEntropy, domains }) => [{ clusters, domain: 'generic set', entropy: genericEntropy }, ...domains.map(facts => ({ clusters, ...facts }))])))
