@@ -3,6 +3,7 @@
 #include <cmath>
 #include <vector>
 
+#include "ops/linear_cross_entropy/reference.h"
 #include "ops/linear_distillation/linear_distillation.h"
 
 namespace nichelm {
@@ -46,40 +47,14 @@ template <class Op> double divergence(const Op& op, int64_t token, const std::ve
 }
 
 template <class Op> void compute(const Op& op, float* dx, float* dweight) {
-  const int64_t tokens = op.x.rows(), width = op.x.width(), vocabulary = op.weight.rows();
   const double alpha = op.alpha, temperature = op.temperature;
-  const float* weight = op.weight.template as<float>();
-  double loss = 0;
-  std::vector<double> sums(static_cast<size_t>(dweight ? vocabulary * width : 0));
-  for (int64_t n = 0; n < tokens; ++n) {
-    const float* x = op.x.template as<float>() + n * width;
-    const double counts = op.token_weights.template as<float>()[n];
-    if (dx) std::fill(dx + n * width, dx + (n + 1) * width, 0.0f);
-    op.nll.template as<float>()[n] = 0;
-    if (counts == 0) continue;
-    std::vector<double> logits(static_cast<size_t>(vocabulary)), g(logits.size()), dx_n(static_cast<size_t>(width));
-    for (int64_t v = 0; v < vocabulary; ++v)
-      for (int64_t i = 0; i < width; ++i) logits[static_cast<size_t>(v)] += double(x[i]) * weight[v * width + i];
+  output_layer_in_double(op, dx, dweight, [&](int64_t n, const std::vector<double>& logits, std::vector<double>& slopes) {
     const int64_t target = op.targets.template as<int32_t>()[n];
-    const std::vector<double> p = softmax(logits, 1), softened = softmax(logits, temperature);
-    const double largest = *std::max_element(logits.begin(), logits.end());
-    double total = 0;
-    for (double logit : logits) total += std::exp(logit - largest);
-    const double nll = std::log(total) + largest - logits[static_cast<size_t>(target)];
-    op.nll.template as<float>()[n] = static_cast<float>(nll);
-    loss += counts * ((1 - alpha) * nll + alpha * temperature * temperature * divergence(op, n, softened, g));
-    if (!dx) continue;
-    for (int64_t v = 0; v < vocabulary; ++v) {
-      const double d = counts * ((1 - alpha) * (p[static_cast<size_t>(v)] - (v == target)) + alpha * temperature * g[static_cast<size_t>(v)]);
-      for (int64_t i = 0; i < width; ++i) {
-        dx_n[static_cast<size_t>(i)] += d * weight[v * width + i];
-        if (dweight) sums[static_cast<size_t>(v * width + i)] += d * x[i];
-      }
-    }
-    std::copy(dx_n.begin(), dx_n.end(), dx + n * width);
-  }
-  for (size_t i = 0; i < sums.size(); ++i) dweight[i] = static_cast<float>(dweight[i] + sums[i]);
-  op.loss.template as<float>()[0] = static_cast<float>(loss);
+    const std::vector<double> p = softmax(logits, 1);
+    const double nll = nll_in_double(logits, target), apart = divergence(op, n, softmax(logits, temperature), slopes);
+    for (size_t v = 0; v < p.size(); ++v) slopes[v] = (1 - alpha) * (p[v] - (v == static_cast<size_t>(target))) + alpha * temperature * slopes[v];
+    return TokenLossInDouble{nll, (1 - alpha) * nll + alpha * temperature * temperature * apart};
+  });
 }
 
 }  // namespace
