@@ -1,7 +1,35 @@
 import { createHash } from 'node:crypto'
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, readSync, renameSync, rmSync, writeSync, fstatSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
-import { fileError, NichelmError } from './errors.js'
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, readSync, renameSync, rmSync, statSync, writeSync, fstatSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import { fileError, NichelmError, systemCode } from './errors.js'
+
+/**
+ * Makes a folder and those above it that are missing. Node's own recursive mkdir never comes back where the system makes no folders in one that is there, as in
+ * /proc. Throws INPUT that names the folder that cannot be made, RESOURCE if the disk is full. `told`: the name that an error gives to the folder itself.
+ */
+export function makeFolder(folder: string, told = folder): void {
+  const missing: string[] = [], last = resolve(folder)
+  for (let at = last; !isFolder(at); at = dirname(at)) missing.push(at)
+  for (const one of missing.reverse())
+    try { mkdirSync(one) } catch (error) {
+      // Another process may have been faster.
+      if (systemCode(error) === 'EEXIST' && isFolder(one)) continue
+      const file = one === last ? told : one
+      throw systemCode(error) === 'ENOENT' ? new NichelmError('INPUT', 'the system makes no folder here', { place: { file }, fix: 'Name a folder in another place.', cause: error }) : fileError(error, file, 'make')
+    }
+}
+
+/** Whether it is a folder. Throws INPUT that names it if it is something else, or may not be looked at. */
+function isFolder(path: string): boolean {
+  try {
+    if (statSync(path).isDirectory()) return true
+  } catch (error) {
+    // Below a file the system says ENOTDIR: the file itself is told when its turn comes.
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return false
+    throw fileError(error, path, 'make')
+  }
+  throw new NichelmError('INPUT', 'is a file, not a folder', { place: { file: path }, fix: 'Name another folder, or move the file.' })
+}
 
 /**
  * Writes a file so that it is either whole or not there: to a temporary name beside it, synced, renamed.
@@ -10,7 +38,7 @@ import { fileError, NichelmError } from './errors.js'
 export function writeFileAtomic(file: string, parts: string | Uint8Array | Iterable<Uint8Array>): void {
   const temporary = join(dirname(file), `.${basename(file)}.${process.pid}.tmp`)
   try {
-    mkdirSync(dirname(file), { recursive: true })
+    makeFolder(dirname(file))
     const handle = openSync(temporary, 'w')
     try {
       for (const part of typeof parts === 'string' ? [Buffer.from(parts)] : parts instanceof Uint8Array ? [parts] : parts)
@@ -22,7 +50,8 @@ export function writeFileAtomic(file: string, parts: string | Uint8Array | Itera
     renameSync(temporary, file)
     syncFolder(dirname(file))
   } catch (error) {
-    rmSync(temporary, { force: true })
+    // Below what is no folder there is nothing to remove, and saying so must not hide why.
+    try { rmSync(temporary, { force: true }) } catch { /* the first error tells */ }
     throw fileError(error, file, 'write')
   }
 }

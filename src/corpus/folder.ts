@@ -1,7 +1,7 @@
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { fileError, NichelmError, systemCode } from '../base/errors.js'
-import { syncFolder } from '../base/files.js'
+import { makeFolder, syncFolder } from '../base/files.js'
 
 /**
  * Makes a folder that is either whole or not there: `write` fills a temporary one beside it, which is then renamed.
@@ -17,7 +17,7 @@ export async function writeFolderAtomic<Result>(into: string, write: (folder: st
   try {
     tidy(target)
     rmSync(temporary, { recursive: true, force: true })
-    mkdirSync(temporary, { recursive: true })
+    makeFolder(temporary, into)
     const result = await write(temporary)
     syncFolder(temporary)
     const there = existsSync(target)

@@ -1,7 +1,8 @@
-import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { fileError, NichelmError, systemCode } from '../base/errors.js'
+import { makeFolder } from '../base/files.js'
 
 interface Holder { pid: number; host: string; started: string }
 
@@ -20,7 +21,7 @@ export class Lock implements Disposable {
     this.#text = `${JSON.stringify(holder)}\n`
     const temporary = `${this.#file}.${process.pid}`
     try {
-      mkdirSync(folder, { recursive: true })
+      makeFolder(folder)
       writeFileSync(temporary, this.#text)
       // A link either makes the whole file or fails: nobody ever sees half a lock.
       while (!link(temporary, this.#file)) this.#takeOver()

@@ -1,7 +1,7 @@
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, readdirSync, renameSync, rmSync, symlinkSync } from 'node:fs'
 import { join, relative, sep } from 'node:path'
 import { fileError, NichelmError } from '../base/errors.js'
-import { readJson, writeJson } from '../base/files.js'
+import { makeFolder, readJson, writeJson } from '../base/files.js'
 import type { Json, Stage, StageContext } from './stage.js'
 
 /** Makes a stage that is not complete. Throws what the stage throws, INTERRUPTED after a signal. */
@@ -9,9 +9,7 @@ export async function runStage<Result extends Json>(stage: Stage<Result>, { sign
   const { resumes = false } = stage.definition
   const partial = join(stage.folder, 'started.json')
   const began = new Date().toISOString(), started = performance.now()
-  try {
-    mkdirSync(stage.folder, { recursive: true })
-  } catch (error) { throw fileError(error, stage.folder, 'write') }
+  makeFolder(stage.folder)
   writeJson(partial, { name: stage.name, hash: stage.hash, resumes, began })
   try {
     const result = await stage.definition.run({ folder: stage.folder, name: stage.name, hash: stage.hash, lane, signal, log })

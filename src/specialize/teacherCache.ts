@@ -1,9 +1,9 @@
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import type { Device } from '../../bindings/index.js'
 import { NichelmError } from '../base/errors.js'
-import { readJson, sha256, writeJson } from '../base/files.js'
+import { makeFolder, readJson, sha256, writeJson } from '../base/files.js'
 import { fromF16, toF16 } from '../base/half.js'
 import { SafetensorsFile, writeSafetensors } from '../base/safetensors.js'
 import { emptyBatch, endRow, place, type Batch, type Corpus } from '../corpus/index.js'
@@ -77,7 +77,7 @@ export async function cacheTeacher(options: CacheOptions): Promise<TeacherCache>
     cache.dispose()
     throw new NichelmError('CONFIG', "holds another teacher's distributions, or others of this one", { place: { file: folder }, fix: 'Name another folder for the cache, or remove this one.' })
   }
-  mkdirSync(folder, { recursive: true })
+  makeFolder(folder)
   const perPart = Math.max(1, Math.floor(partBytes / (corpus.context * k * (idBytes(corpus) + (probabilities === 'f16' ? 2 : 4)))))
   const parts: Part[] = []
   let session: ModelSession | undefined

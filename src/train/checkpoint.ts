@@ -1,7 +1,8 @@
-import { mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { NichelmError } from '../base/errors.js'
+import { makeFolder } from '../base/files.js'
 import { SafetensorsFile, writeSafetensors, type TensorToWrite } from '../base/safetensors.js'
 import { countParameters, type ModelSession } from '../model/index.js'
 
@@ -33,14 +34,14 @@ const metadata = (session: ModelSession, state: TrainState): Record<string, stri
 
 /** Writes a checkpoint (parameters, moments, state, checksums) whole or not at all, then removes all but the last `keep`. */
 export function saveCheckpoint(folder: string, session: ModelSession, state: TrainState, keep: number): void {
-  mkdirSync(folder, { recursive: true })
+  makeFolder(folder)
   writeSafetensors(fileOf(folder, state.step), tensorsOf(session, ['values', 'm', 'v']), { metadata: metadata(session, state), checksums: true })
   for (const step of checkpointSteps(folder).slice(0, -keep)) rmSync(fileOf(folder, step), { force: true })
 }
 
 /** Keeps the parameters of the best evaluation so far. */
 export function saveBest(folder: string, session: ModelSession, state: TrainState): void {
-  mkdirSync(folder, { recursive: true })
+  makeFolder(folder)
   writeSafetensors(bestFile(folder), tensorsOf(session, ['values']), { metadata: metadata(session, state), checksums: true })
 }
 
