@@ -22,7 +22,7 @@ export const plan = define({
     'device-hours': { type: 'number', fraction: true, describe: 'Budget for everything: hours of this device, or of one of --flops-per-second' },
     flops: { type: 'string', describe: 'Budget for everything, in FLOPs, such as 1e20' },
     'flops-per-second': { type: 'string', describe: 'Training speed of the device, such as 100T; default: measured here' },
-    large: { type: 'string', describe: 'Teacher of slm-d: a named model or a folder; default: llm where --model is slm' },
+    large: { type: 'string', describe: 'The large model: teacher of slm-d, and llm for comparison; a named model or a folder; default: llm where --model is slm' },
     results: { type: 'string', array: true, nargs: 1, default: [] as string[], describe: 'results.json of an experiment, or its folder; can be given again; default: what lies under results/ and runs/, or the paper' },
     threads: deviceOptions.threads, precision: deviceOptions.precision,
     ...jsonOption,

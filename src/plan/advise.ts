@@ -48,9 +48,9 @@ export function advise(request: PlanRequest): Advice {
   }
 }
 
-/** The lowest expected loss, or a simpler method that comes within a percent of it. */
+/** The lowest expected loss of what can be served, or a simpler method that comes within a percent of it. */
 export function chooseFrom(methods: readonly MethodPlan[]): MethodPlan | undefined {
-  const known = methods.filter(({ affordable, nll }) => affordable && nll !== null), least = Math.min(...known.map(({ nll }) => nll!))
+  const known = methods.filter(({ servable, affordable, nll }) => servable && affordable && nll !== null), least = Math.min(...known.map(({ nll }) => nll!))
   return SIMPLER.map(name => known.find(({ method }) => method === name)).find(plan => plan && plan.nll! <= least + WORTH)
 }
 
@@ -74,7 +74,7 @@ const beside = (relative: number): string => relative < 1 ? `${percent(1 - relat
 
 function reasonOf(chosen: MethodPlan, methods: readonly MethodPlan[], { domains }: PlanRequest): string {
   const many = domains === 1 ? 'one domain' : `${domains} domains`, { method, relative } = chosen
-  const others = methods.filter(plan => plan.affordable && plan.relative !== null && plan.method !== method && plan.method !== 'slm-nopt' && plan.method !== 'slm')
+  const others = methods.filter(plan => plan.servable && plan.affordable && plan.relative !== null && plan.method !== method && plan.method !== 'slm-nopt' && plan.method !== 'slm')
     .map(plan => `${plan.method} ${beside(plan.relative!)}`)
   const rest = others.length ? ` Within the same budget: ${others.join(', ')}.` : ''
   switch (method) {

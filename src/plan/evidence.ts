@@ -30,14 +30,14 @@ export interface Evidence {
 
 /** Perplexities of the paper become losses against pretraining tokens for each parameter, by its own hours for a billion tokens. */
 export function paperEvidence(): Evidence {
-  const served = 1e6 * PAPER.parameters[0]!.served, curves = new Map<MethodName, Map<number, CurvePoint[]>>()
-  for (const method of ['slm', 'slm-pn', 'slm-mix'] as const) {
+  const served = 1e6 * PAPER.parameters[0]!.served, large = 1e6 * PAPER.parameters.find(({ method }) => method === 'llm')!.served, curves = new Map<MethodName, Map<number, CurvePoint[]>>()
+  for (const method of ['slm', 'slm-pn', 'slm-mix', 'llm'] as const) {
     const rows = PAPER.equalCost.filter(row => row.method === method), perBillion = PAPER.hoursPerBillion.find(row => row.method === method)!.generic!
-    curves.set(method, new Map(PAPER.dataTokens.map((size, i) => [size, rows.map(({ hours, after }) => ({ ratio: 1e9 * hours / perBillion / served, nll: Math.log(after[i]!) }))])))
+    curves.set(method, new Map(PAPER.dataTokens.map((size, i) => [size, rows.map(({ hours, after }) => ({ ratio: 1e9 * hours / perBillion / (method === 'llm' ? large : served), nll: Math.log(after[i]!) }))])))
   }
   // In the paper slm-is is in figures only. It says: the best small model at every size, and with 1M tokens ahead of the large one. That is the least it gains over slm.
-  const plain = PAPER.baselines.find(({ method }) => method === 'slm')!.after, large = PAPER.baselines.find(({ method }) => method === 'llm')!.after
-  const gains = plain.map((value, i) => Math.log((i === 0 ? large[0]! : Math.min(...PAPER.equalCost.filter(({ method }) => method.startsWith('slm')).map(({ after }) => after[i]!))) / value))
+  const plain = PAPER.baselines.find(({ method }) => method === 'slm')!.after, largest = PAPER.baselines.find(({ method }) => method === 'llm')!.after
+  const gains = plain.map((value, i) => Math.log((i === 0 ? largest[0]! : Math.min(...PAPER.equalCost.filter(({ method }) => method.startsWith('slm')).map(({ after }) => after[i]!))) / value))
   curves.set('slm-is', new Map([...curves.get('slm')!].map(([size, points], i) => [size, points.map(point => ({ ...point, nll: point.nll + gains[i]! }))])))
   const none = PAPER.baselines.find(({ method }) => method === 'slm-nopt')!.after
   curves.set('slm-nopt', new Map(PAPER.dataTokens.map((size, i) => [size, [{ ratio: 0, nll: Math.log(none[i]!) }]])))

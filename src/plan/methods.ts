@@ -1,11 +1,11 @@
-import { countMethod, projectedConfig, type MethodName, type ModelConfig } from '../model/index.js'
+import { countMethod, countModel, projectedConfig, type MethodName, type ModelConfig } from '../model/index.js'
 import { finetuneRule } from '../specialize/index.js'
 import { expect, type Evidence } from './evidence.js'
 
 export interface PlanRequest {
   /** The model that is served. */
   model: ModelConfig
-  /** Of slm-d; without it slm-d is left out. */
+  /** The large model: the teacher of slm-d, and llm, which is shown for comparison where it is larger than what can be served. Without it both are left out. */
   teacher?: ModelConfig
   domains: number
   /** Of each domain. */
@@ -22,11 +22,13 @@ export interface PlanRequest {
 /** One method within the budget. */
 export interface MethodPlan {
   method: MethodName
+  /** False for llm: it is larger than the model that can be served. */
+  servable: boolean
   /** False where fine-tuning alone takes the budget: nothing is left to pretrain with. */
   affordable: boolean
   /** Of one pretraining: for slm-is one a domain, for slm-mix of all experts together. Null for slm-nopt. */
   pretrainingTokens: number | null
-  /** Those tokens for each parameter that is served. */
+  /** Those tokens for each parameter of the resulting model. */
   tokensPerParameter: number | null
   /** Of one pretraining, at the recipe's batch. */
   steps: number | null
@@ -53,7 +55,7 @@ const PRETRAIN_ROWS = 32, FINETUNE_ROWS = 8
 /** Most passes over a domain before fine-tuning stops early. */
 const PASSES = 16
 
-export const METHODS_PLANNED = ['slm', 'slm-is', 'slm-pn', 'slm-mix', 'slm-d', 'slm-nopt'] as const satisfies readonly MethodName[]
+export const METHODS_PLANNED = ['slm', 'slm-is', 'slm-pn', 'slm-mix', 'slm-d', 'slm-nopt', 'llm'] as const satisfies readonly MethodName[]
 
 /** Tokens of fine-tuning on one domain: as experiments on disk did it, or by the rules of the paper, at most 16 passes. */
 export function finetuningTokens({ model, domainTokens, evidence }: PlanRequest): number {
@@ -64,12 +66,12 @@ export function finetuningTokens({ model, domainTokens, evidence }: PlanRequest)
 
 /** A method within the budget: what pretraining gets once fine-tuning is paid, and what to expect of that. */
 export function planOf(method: MethodName, request: PlanRequest): MethodPlan {
-  const { model, teacher, domains, flops, evidence } = request, tuned = finetuningTokens(request), experts = evidence.clusters[method] ?? request.fallback.clusters[method] ?? null
+  const { teacher, domains, flops, evidence } = request, servable = method !== 'llm', model = servable ? request.model : teacher!, tuned = finetuningTokens(request), experts = evidence.clusters[method] ?? request.fallback.clusters[method] ?? null
   const small = countMethod({ method: 'slm', model }), { servedParameters } = small
-  const counts = countMethod({ method, model, ...teacher ? { teacher } : {}, ...method === 'slm-pn' ? { projected: projectedConfig(model, { experts: experts! }), rowsPerGroup: Math.max(1, PRETRAIN_ROWS / 8) } : {} })
+  const counts = countMethod({ method, model, ...teacher && servable ? { teacher } : {}, ...method === 'slm-pn' ? { projected: projectedConfig(model, { experts: experts! }), rowsPerGroup: Math.max(1, PRETRAIN_ROWS / 8) } : {} })
   const finetuning = tuned * counts.finetuningFlopsPerToken, large = method === 'slm-d' && teacher ? countMethod({ method: 'llm', model: teacher }) : undefined
   const plan = (tokens: number | null, generic: number, specialization: number, affordable: boolean): MethodPlan => ({
-    method, affordable, pretrainingTokens: tokens, tokensPerParameter: tokens === null ? null : tokens / servedParameters,
+    method, servable, affordable, pretrainingTokens: tokens, tokensPerParameter: tokens === null ? null : tokens / servedParameters,
     steps: tokens === null ? null : Math.floor(tokens / (PRETRAIN_ROWS * model.context)), generic, specialization, total: generic + domains * specialization, clusters: experts || null,
     relative: null, bound: false, source: null, outside: 1, nll: null,
   })
@@ -105,5 +107,7 @@ export function withExpectations(plans: readonly MethodPlan[], request: PlanRequ
   return capped.map(plan => plan.nll === null || plain === null || plain === undefined ? plan : { ...plan, relative: Math.exp(plan.nll - plain) })
 }
 
-export const allPlans = (request: PlanRequest): MethodPlan[] =>
-  withExpectations(METHODS_PLANNED.filter(method => method !== 'slm-d' || request.teacher).map(method => planOf(method, request)), request)
+export function allPlans(request: PlanRequest): MethodPlan[] {
+  const { teacher, model } = request, larger = teacher && countModel(teacher).parameters > countModel(model).parameters
+  return withExpectations(METHODS_PLANNED.filter(method => method === 'slm-d' ? teacher : method === 'llm' ? larger : true).map(method => planOf(method, request)), request)
+}

@@ -15,13 +15,14 @@ export function adviceText({ methods, method, reason, split, clusters, byDomains
   })
   const cost = (flops: number): string => costText(flops, flopsPerSecond)
   for (const plan of methods) table.push([
-    plan.method === method ? `${plan.method} *` : plan.method, plan.pretrainingTokens === null ? 'none' : tokens(Math.round(plan.pretrainingTokens)), plan.tokensPerParameter === null ? '–' : plan.tokensPerParameter.toPrecision(3),
+    plan.method === method ? `${plan.method} *` : plan.servable ? plan.method : `${plan.method}, not servable`, plan.pretrainingTokens === null ? 'none' : tokens(Math.round(plan.pretrainingTokens)), plan.tokensPerParameter === null ? '–' : plan.tokensPerParameter.toPrecision(3),
     cost(plan.generic), cost(plan.specialization), cost(plan.total), plan.affordable ? relativeText(plan) : 'too dear', plan.source ?? '–',
   ])
   const end = byDomains.at(-1)?.to, ranges = byDomains.map(({ from, to, method: name }) => `${from === to ? from : to === null ? `${from} and more` : `${from} to ${to}`}: ${name}`)
   return [
     table.toString(), '',
     method ? `Use ${method}. ${reason}` : reason,
+    ...methods.some(({ servable }) => !servable) ? ['llm is larger than what you can serve: it stands in the table for comparison, with its cost, and is never the choice.'] : [],
     ...split ? [`Split: ${percent(split.generic)} of the cost is generic, paid once; ${percent(split.specialization)} is for the domains.`] : [],
     ...clusters ? [`Clusters: ${clusters.clusters}; ${clusters.why}.`] : [],
     ...ranges.length > 1 || end !== null && end !== undefined ? [`By number of domains, all else equal: ${ranges.join('; ')}${end === null || end === undefined ? '' : `; more than ${end} cannot be paid`}.`] : [],

@@ -69,6 +69,21 @@ test('distillation is expected to gain nothing on the paper\'s word, and its tea
   assert(!advise(request()).methods.some(plan => plan.method === 'slm-d'))
 })
 
+test('the large model is shown with its cost, where it cannot be served, and is never the choice', () => {
+  const teacher = modelConfig('llm', 32000), { methods, method, byDomains } = advise(request({ domains: 50, teacher })), without = advise(request({ domains: 50 }))
+  const large = methods.find(plan => plan.method === 'llm')!
+  assert(!large.servable && methods.every(plan => plan.servable === (plan.method !== 'llm')))
+  assert(large.relative! < methods.find(plan => plan.method === 'slm-pn')!.relative!, 'it would be the better one')
+  near(large.total, 400 * HOUR)
+  // The paper's own point: its tokens of 100 hours, at the price of the large model.
+  const tokens = 1e11 / 7.7, row = PAPER.equalCost.find(one => one.method === 'llm' && one.hours === 100)!
+  near(Math.exp(expect(paper, 'llm', tokens / 771e6, 1e6)!.nll), row.after[0]!)
+  assert.equal(method, without.method)
+  assert.deepEqual(byDomains, without.byDomains)
+  assert.match(adviceText(advise(request({ teacher })), null), /llm, not servable.*\n[^]*larger than what you can serve/)
+  assert(!advise(request({ teacher: slm })).methods.some(plan => plan.method === 'llm'))
+})
+
 test('a simpler method is taken unless another is worth the trouble', () => {
   const base = advise(request({ domains: 50 })).methods, set = (nll: Record<string, number>) => base.map(plan => ({ ...plan, nll: nll[plan.method] ?? null }))
   assert.equal(chooseFrom(set({ 'slm': 3, 'slm-pn': 2.995 }))!.method, 'slm')
