@@ -89,3 +89,11 @@ test('.ci/run calls scripts/test; the lock file names no registry', () => {
   const hosts = [...readFileSync(join(root, 'package-lock.json'), 'utf8').matchAll(/"resolved": "https?:\/\/([^/"]+)/g)].map(([, host]) => host)
   assert.deepEqual(hosts.filter(host => host !== 'registry.npmjs.org'), [])
 })
+
+test('the npm package holds what the addon is built from, and no tests', () => {
+  const { stdout, stderr, status } = spawnSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: root, encoding: 'utf8' })
+  assert.equal(status, 0, stderr)
+  const files = (JSON.parse(stdout) as [{ files: { path: string }[] }])[0].files.map(({ path }) => path)
+  for (const needed of ['CMakeLists.txt', 'native/ops/matmul/cpu.cpp', 'native/ops/matmul/gemm.h', 'bindings/device.cpp', 'docs/recipe.md', 'data/quickstart/recipe.yaml']) assert.ok(files.includes(needed), needed)
+  assert.deepEqual(files.filter((path) => /(^|[/_.])test\.|(^|\/)(test|golden|emulator)\/|(^|\/)reference\./.test(path)), [])
+})
