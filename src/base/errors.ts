@@ -1,3 +1,6 @@
+import { existsSync } from 'node:fs'
+import { dirname } from 'node:path'
+
 /** What went wrong, by whose doing. The command line's exit codes follow from it. */
 export type ErrorCode =
   | 'USAGE' // a wrong option or argument
@@ -43,16 +46,23 @@ function placed(what: string, place?: Place): string {
 export const systemCode = (error: unknown): string | undefined =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
 
+/** The first part of a path that is there: of a path below a file, that file. */
+function fileAbove(path: string): string {
+  let at = path
+  while (!existsSync(at) && dirname(at) !== at) at = dirname(at)
+  return at
+}
+
 /** Turns a failed file operation into a NichelmError that names the file. */
 export function fileError(error: unknown, file: string, doing = 'read'): NichelmError {
   if (error instanceof NichelmError) return error
   const code = systemCode(error)
   const place = { file }
   switch (code) {
-    case 'ENOENT': return new NichelmError('INPUT', 'no such file or folder', { place, fix: 'Check the path.', cause: error })
-    case 'EISDIR': return new NichelmError('INPUT', 'is a folder, not a file', { place, cause: error })
-    case 'ENOTDIR': return new NichelmError('INPUT', 'is a file, not a folder', { place, cause: error })
-    case 'EACCES': case 'EPERM': case 'EROFS': return new NichelmError('INPUT', `no permission to ${doing} it`, { place, cause: error })
+    case 'ENOENT': return new NichelmError('INPUT', 'no such file or folder', { place, fix: existsSync(dirname(file)) && dirname(file) !== '.' ? 'Its folder is there, but does not hold it: is it the right one?' : 'Check the path.', cause: error })
+    case 'EISDIR': return new NichelmError('INPUT', 'is a folder, not a file', { place, fix: 'Name a file.', cause: error })
+    case 'ENOTDIR': return new NichelmError('INPUT', 'is a file, not a folder', { place: { file: fileAbove(file) }, fix: 'Name a folder.', cause: error })
+    case 'EACCES': case 'EPERM': case 'EROFS': return new NichelmError('INPUT', `no permission to ${doing} it`, { place, fix: `Change its permissions, or ${doing === 'read' ? 'take another file' : 'write elsewhere'}.`, cause: error })
     case 'ENOSPC': case 'EDQUOT': return new NichelmError('RESOURCE', 'the disk is full', { place, fix: 'Free some space, or write elsewhere; what was complete before is still there.', cause: error })
     case 'EMFILE': return new NichelmError('RESOURCE', 'too many open files', { place, fix: 'Raise the limit with `ulimit -n`.', cause: error })
     default: return new NichelmError('INPUT', `could not ${doing} it: ${error instanceof Error ? error.message : String(error)}`, { place, cause: error })

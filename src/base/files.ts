@@ -70,7 +70,7 @@ export function readText(file: string): string {
 export function readJson(file: string): unknown {
   const text = readText(file)
   try { return JSON.parse(text) } catch (error) {
-    throw new NichelmError('CORRUPT', `is not valid JSON (${(error as Error).message})`, { place: { file }, cause: error })
+    throw new NichelmError('CORRUPT', `is not valid JSON (${(error as Error).message})`, { place: { file }, fix: 'Name another file, or make this one again.', cause: error })
   }
 }
 

@@ -56,7 +56,7 @@ export class SafetensorsFile implements TensorSource {
 
   entry(name: string): TensorEntry {
     const entry = this.#header.entries.get(name)
-    if (!entry) throw new NichelmError('INPUT', `has no tensor "${name}"; it has ${listed(this.names)}`, { place: { file: this.file } })
+    if (!entry) throw new NichelmError('INPUT', `has no tensor "${name}"; it has ${listed(this.names)}`, { place: { file: this.file }, fix: 'Name a file that has it.' })
     return entry
   }
 

@@ -1,3 +1,4 @@
+import { NichelmError } from '../base/errors.js'
 import { buildCorpus, openCorpus } from '../corpus/index.js'
 import { readDocuments, Tokenizer } from '../text/index.js'
 import { define, group, jsonOption, print, progress } from './frame.js'
@@ -10,7 +11,7 @@ const build = define({
     ...textOptions,
     tokenizer: { type: 'string', demandOption: true, describe: 'A tokenizer.json, or a folder that has one' },
     context: { type: 'number', minimum: 2, default: 1024, describe: 'Tokens of a window at most' },
-    'minimum-length': { type: 'number', minimum: 2, default: 32, describe: 'A document\'s last window is dropped if it is shorter' },
+    'minimum-length': { type: 'number', minimum: 2, describe: 'A document\'s last window is dropped if it is shorter; default: 32, or the context if that is less' },
     tokens: { type: 'number', minimum: 2, describe: 'Stop after so many tokens' },
     into: { type: 'string', demandOption: true, describe: 'The folder to make' },
     replace: { type: 'boolean', default: false, describe: 'Replace the folder if it is there, once the new one is whole' },
@@ -18,10 +19,12 @@ const build = define({
   },
   examples: [['corpus build --text "text/*.jsonl.gz" --tokenizer tokenizer.json --context 256 --into corpus', 'A corpus of windows of 256 tokens']],
   run: async ({ text, field, tokenizer: from, context, 'minimum-length': minimumLength, tokens, into, replace, json }) => {
+    if (minimumLength !== undefined && minimumLength > context) throw new NichelmError('USAGE', `--minimum-length ${minimumLength}: must be at most the context, ${context}`, { fix: 'Lower it, or raise --context.' })
+    if (tokens !== undefined && tokens < context) throw new NichelmError('USAGE', `--tokens ${tokens}: must be at least one window of ${context}`, { fix: 'Raise it, or lower --context.' })
     using tokenizer = Tokenizer.load(from)
     let said = performance.now()
     const { counts } = await buildCorpus({
-      documents: readDocuments(text, { field }), tokenizer, context, minimumLength: Math.min(minimumLength, context), into, replace, source: text.join(', '), ...(tokens === undefined ? {} : { maximumTokens: tokens }),
+      documents: readDocuments(text, { field }), tokenizer, context, minimumLength, into, replace, source: text.join(', '), ...(tokens === undefined ? {} : { maximumTokens: tokens }),
       onProgress: ({ documents, tokens: done }) => {
         if (performance.now() - said < 10_000) return
         said = performance.now()

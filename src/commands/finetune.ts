@@ -10,6 +10,7 @@ import { Tokenizer } from '../text/index.js'
 import { addTokenizer, ProgressDisplay } from '../train/index.js'
 import { define, deviceOptions, interruption, jsonOption, type OptionTable } from './frame.js'
 import { configOf, modelOptions } from './modelOptions.js'
+import { checkRunFolder } from './runFolder.js'
 import { printRun } from './train.js'
 import { finetuneOptions, settingsOf } from './trainingOptions.js'
 
@@ -45,8 +46,9 @@ export const finetune = define({
   run: async args => {
     const { model: from, corpus: folder, seed, into, threads, precision, json } = args, stored = existsSync(join(from, 'config.json'))
     const { validationShare, replay: _, ...given } = settingsOf('finetune', args)
+    checkRunFolder(into)
     const vocabulary = args.tokenizer ?? (stored ? join(from, 'tokenizer.json') : undefined)
-    if (vocabulary === undefined) throw new NichelmError('USAGE', `--model ${from}: is no Hugging Face folder, and a random start needs --tokenizer`)
+    if (vocabulary === undefined) throw new NichelmError('USAGE', `--model ${from}: is no Hugging Face folder, and a random start needs --tokenizer`, { fix: 'Give the folder of a model (of a projected network, one of its experts: `nichelm instantiate`), or a named model and --tokenizer.' })
     if (args.tokenizer === undefined && !existsSync(vocabulary)) throw new NichelmError('INPUT', 'has no tokenizer.json, so that the corpus cannot be checked against it', { place: { file: from }, fix: 'Put the model\'s tokenizer.json there, or give --tokenizer.' })
     using tokenizer = Tokenizer.load(vocabulary)
     using corpus = openCorpus(folder, { tokenizer: tokenizer.hash })

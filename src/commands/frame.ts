@@ -98,13 +98,18 @@ export function usageError(message: string, args: readonly string[], known: { op
   const option = args.map(arg => arg.split('=')[0]!).find(arg => arg.startsWith('--') && !known.options.includes(arg.replace(/^--no-/, '--')) && !known.options.includes(arg))
   const word = /^Unknown (?:argument|command)s?: (.+)$/.exec(message)?.[1]?.split(', ')[0]
   const name = option ?? word, among = option ? known.options : known.commands
+  const excluded = /^Arguments (\S+) and (\S+) are mutually exclusive/.exec(message)
+  if (excluded && !option) return new NichelmError('USAGE', `--${excluded[1]} and --${excluded[2]} exclude each other`, { fix: 'Give one of them; see --help.' })
+  const choice = /^Invalid values:\s+Argument: (\S+), Given: (.*), Choices: (.*)/.exec(message)
+  if (choice && !option) return new NichelmError('USAGE', `--${choice[1]} ${choice[2]}: there is no such choice`.replaceAll('"', ''), { fix: `There are ${choice[3]!.replaceAll('"', '')}.` })
   const implied = /^Implications failed:\s+(\S+) -> (\S+)/.exec(message)
   if (implied && !option) return new NichelmError('USAGE', `--${implied[1]} needs --${implied[2]}`, { fix: 'Give both; see --help.' })
   if (name === undefined) return new NichelmError('USAGE', lower(message), { fix: 'See --help.' })
-  const near = among.length > 0 ? closest(name, [...among]) : undefined
+  // What was begun rightly is more likely than what is a few letters away.
+  const near = among.find(one => name.length > 3 && one.startsWith(name)) ?? (among.length > 0 ? closest(name, [...among]) : undefined)
   const kind = option ? 'an option' : known.commands.length > 0 ? 'a command' : 'an argument'
   const list = among.length > 0 ? `Known here: ${among.join(', ')}.` : 'See --help.'
-  return new NichelmError('USAGE', `${name} is not ${kind} here`, { fix: near && distance(name, near) <= Math.max(2, name.length / 2.5) ? `Did you mean ${near}?` : list })
+  return new NichelmError('USAGE', `${name} is not ${kind} here`, { fix: near && (near.startsWith(name) || distance(name, near) <= Math.max(2, name.length / 2.5)) ? `Did you mean ${near}?` : list })
 }
 
 export const EPILOGUE = `Exit codes: 0 done; ${EXIT_CODES.INTERNAL} a defect of nichelm; ${EXIT_CODES.USAGE} a wrong option or recipe; ${EXIT_CODES.INPUT} an input that is missing or cannot be used; ${EXIT_CODES.CORRUPT} damaged data; ${EXIT_CODES.RESOURCE} not enough memory or disk; ${EXIT_CODES.DEVICE} no such device; ${EXIT_CODES.DIVERGED} the loss diverged; ${EXIT_CODES.INTERRUPTED} interrupted, after saving.`

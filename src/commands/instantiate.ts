@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { Device } from '../../bindings/index.js'
 import { NichelmError } from '../base/errors.js'
 import { countModel, instantiate as write, isProjected, openHuggingFace } from '../model/index.js'
+import { Tokenizer } from '../text/index.js'
 import { addTokenizer } from '../train/index.js'
 import { define, deviceOptions, jsonOption, print } from './frame.js'
 
@@ -21,9 +22,11 @@ export const instantiate = define({
     const folder = isProjected(from) ? from : join(from, 'model')
     if (!isProjected(folder)) throw new NichelmError('INPUT', 'holds no projected network', { place: { file: from }, fix: 'Give the folder of a pretraining of slm-pn.' })
     if (existsSync(join(out, 'config.json'))) throw new NichelmError('USAGE', `--out ${out}: holds a model already`, { fix: 'Give another folder, or remove this one.' })
+    const beside = tokenizer ?? [join(folder, 'tokenizer.json'), join(folder, '..', '..', '..', 'tokenizer', 'tokenizer.json')].find(file => existsSync(file))
+    // Before anything is written: what cannot be whole is not begun.
+    if (beside !== undefined) Tokenizer.load(beside).dispose()
     using device = new Device({ threads })
     await write(folder, expert, out, device)
-    const beside = tokenizer ?? [join(folder, 'tokenizer.json'), join(folder, '..', '..', '..', 'tokenizer', 'tokenizer.json')].find(file => existsSync(file))
     if (beside !== undefined) addTokenizer(beside, out)
     const { parameters } = countModel(openHuggingFace(out).config)
     print(json, { model: out, expert, parameters, tokenizer: beside ?? null }, () => `expert ${expert}, ${parameters.toLocaleString('en')} parameters: ${out}${beside === undefined ? ' (without a tokenizer)' : ''}`)

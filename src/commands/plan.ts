@@ -38,7 +38,7 @@ export const plan = define({
     if (hours !== undefined && !(hours > 0)) throw new NichelmError('USAGE', `--device-hours ${hours}: must be more than 0`, { fix: 'See --help.' })
     const pace = speed !== undefined ? { flopsPerSecond: speed, basis: 'as given', device: 'the device' } : hours === undefined ? null : await measured(config, args)
     const flops = given ?? hours! * 3600 * pace!.flopsPerSecond
-    const name = args.large ?? (args.model === 'slm' && args.parameters === undefined ? 'llm' : undefined), teacher = name === undefined ? undefined : configOf({ model: name, vocab: config.vocabulary })
+    const name = args.large ?? (args.model === 'slm' && args.parameters === undefined ? 'llm' : undefined), teacher = name === undefined ? undefined : largeOf(name, config.vocabulary)
     const domainTokens = size('domain-tokens', args['domain-tokens'])!, genericTokens = size('generic-tokens', args['generic-tokens'])
     const { evidence, fallback, skipped } = findEvidence(parameters, args.results)
     for (const what of skipped) progress(`left aside: ${what}`)
@@ -53,6 +53,12 @@ export const plan = define({
     ].join('\n'))
   },
 })
+
+function largeOf(name: string, vocabulary: number): ModelConfig {
+  try { return configOf({ model: name, vocab: vocabulary }) } catch (error) {
+    throw error instanceof NichelmError && error.code === 'USAGE' ? new NichelmError('USAGE', error.message.replace(/^--model/, '--large'), error.fix === undefined ? {} : { fix: error.fix }) : error
+  }
+}
 
 interface ServedArguments { model?: string | undefined; parameters?: string | undefined; vocab?: number | undefined; context: number; layers?: number | undefined; width?: number | undefined; heads?: number | undefined }
 

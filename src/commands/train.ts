@@ -7,6 +7,7 @@ import { addTokenizer, pretrain, ProgressDisplay, type TrainResult } from '../tr
 import { drawingOptions, drawingsOf } from './drawing.js'
 import { define, deviceOptions, interruption, jsonOption, print } from './frame.js'
 import { configOf, modelOptions } from './modelOptions.js'
+import { checkRunFolder } from './runFolder.js'
 import { pretrainOptions, settingsOf } from './trainingOptions.js'
 
 export const train = define({
@@ -40,6 +41,7 @@ export const train = define({
     using device = new Device({ threads })
     const peak = await device.peak(precision)
     const results: TrainResult[] = []
+    for (const { name } of drawings) checkRunFolder(name === null ? into : join(into, name))
     for (const { name, drawing } of drawings) {
       using display = new ProgressDisplay({ label: name ?? 'train', peak })
       const result = await pretrain({

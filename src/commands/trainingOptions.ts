@@ -47,7 +47,7 @@ export function settingsOf<Kind extends keyof Settings>(kind: Kind, args: Record
   const parsed = (SECTIONS[kind] as z.ZodType<Record<string, unknown>>).safeParse(given)
   if (!parsed.success) {
     const [issue] = parsed.error.issues
-    throw new NichelmError('USAGE', `--${names.find(name => camelCase(name) === String(issue?.path[0])) ?? String(issue?.path[0])}: ${issue?.message ?? 'cannot be'}`)
+    throw new NichelmError('USAGE', `--${names.find(name => camelCase(name) === String(issue?.path[0])) ?? String(issue?.path[0])}: ${issue?.message.replace(/^Too (?:small|big): expected \w+ to be /, 'must be ') ?? 'cannot be'}`, { fix: 'See --help.' })
   }
   const { bySize: _, ...settings } = parsed.data
   return (kind === 'finetune' ? { ...settings, checkpointEvery: settings['evaluateEvery'], keep: 1 } : settings) as unknown as Settings[Kind]

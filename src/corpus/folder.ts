@@ -15,6 +15,7 @@ export async function writeFolderAtomic<Result>(into: string, write: (folder: st
   if (!replace && filled(target))
     throw new NichelmError('INPUT', 'is there already, and not empty', { place: { file: into }, fix: 'Name another folder, or replace this one with the option `replace`.' })
   try {
+    makeFolder(parent)
     tidy(target)
     rmSync(temporary, { recursive: true, force: true })
     makeFolder(temporary, into)
@@ -30,7 +31,8 @@ export async function writeFolderAtomic<Result>(into: string, write: (folder: st
     rmSync(old, { recursive: true, force: true })
     return result
   } catch (error) {
-    rmSync(temporary, { recursive: true, force: true })
+    // Below what is no folder there is nothing to remove, and saying so must not hide why.
+    try { rmSync(temporary, { recursive: true, force: true }) } catch { /* the first error tells */ }
     throw error instanceof Error && 'syscall' in error ? fileError(error, into, 'write') : error
   }
 }

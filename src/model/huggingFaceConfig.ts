@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { NichelmError } from '../base/errors.js'
 import { readJson } from '../base/files.js'
@@ -34,6 +35,8 @@ export function toHuggingFaceConfig(config: ModelConfig, endOfText?: number): Js
 /** Reads config.json of a Hugging Face folder. Throws INPUT that names the field for what is not supported. */
 export function fromHuggingFaceConfig(folder: string): ModelConfig {
   const file = join(folder, 'config.json')
+  if (!existsSync(file) && existsSync(join(folder, 'projected.json')))
+    throw new NichelmError('INPUT', 'holds a projected network, not an ordinary model', { place: { file: folder }, fix: 'Write one of its experts with `nichelm instantiate`, and name that.' })
   const json = readJson(file)
   if (typeof json !== 'object' || json === null || Array.isArray(json)) throw new NichelmError('CORRUPT', 'is not a JSON object', { place: { file } })
   const from = new Fields(json as Json, file)

@@ -97,7 +97,7 @@ export class Tokenizer implements Disposable {
     const text = readText(file)
     let json: unknown
     try { json = JSON.parse(text) } catch (error) {
-      throw new NichelmError('INPUT', `is not valid JSON (${(error as Error).message})`, { place: { file }, cause: error })
+      throw new NichelmError('INPUT', `is not valid JSON (${(error as Error).message})`, { place: { file }, fix: 'Give a tokenizer.json, such as `nichelm tokenizer train` writes.', cause: error })
     }
     return new Tokenizer(parseTokenizer(json, file))
   }

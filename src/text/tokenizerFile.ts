@@ -25,7 +25,7 @@ const LARGEST_ID = 2 ** 30
  * Throws INPUT if it is not one, or is of a kind that is not byte-level BPE with GPT-2's pattern; the message says what is not supported.
  */
 export function parseTokenizer(json: unknown, file: string): Vocabulary {
-  const fail = (what: string, field: string, fix?: string): never => { throw new NichelmError('INPUT', what, { place: { file, field }, ...(fix && { fix }) }) }
+  const fail = (what: string, field: string, fix?: string): never => { throw new NichelmError('INPUT', what, { place: { file, field }, fix: fix ?? 'Give a tokenizer.json, such as `nichelm tokenizer train` writes.' }) }
   const unsupported = (what: string, field: string): never => fail(`${what} is not supported`, field, 'Use a byte-level BPE tokenizer like GPT-2\'s, or train one with `nichelm tokenizer train`.')
   const object = (value: unknown, field: string): Json => (isObject(value) ? value : fail('must be an object', field))
 

@@ -1,4 +1,4 @@
-import { copyFileSync } from 'node:fs'
+import { copyFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Device } from '../../bindings/index.js'
 import { fileError, NichelmError } from '../base/errors.js'
@@ -87,7 +87,7 @@ function validationRows(validation: Corpus, drawing: Drawing, rows: number, leng
   return groupedEvaluationBatches(validation, drawing.validation, { rows, length, groups: drawing.groups })
 }
 
-/** Puts the tokenizer into a model's folder, so that it is complete. */
+/** Puts the tokenizer, a tokenizer.json or the one in a folder, into a model's folder, so that it is complete. */
 export function addTokenizer(tokenizer: string, model: string): void {
-  try { copyFileSync(tokenizer, join(model, 'tokenizer.json')) } catch (error) { throw fileError(error, tokenizer, 'copy') }
+  try { copyFileSync(statSync(tokenizer).isDirectory() ? join(tokenizer, 'tokenizer.json') : tokenizer, join(model, 'tokenizer.json')) } catch (error) { throw fileError(error, tokenizer, 'copy') }
 }

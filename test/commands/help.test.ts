@@ -61,6 +61,13 @@ const WRONG: [string[], RegExp][] = [
   [['evaluate', '--model', 'x', '--logits', 'y'], /tokens/],
   [['evaluate', '--model', 'x', '--corpus', 'y', '--tokens', 'z'], /corpus|tokens/],
   [['train', '--corpus', 'x', '--tokenizer', 'y', '--steps', '1', '--into', 'z', '--weights', 'w'], /--weights needs --assignments/],
+  [['evaluate', '--model', 'x', '--corpus', 'y', '--tokens', 'z'], /--corpus and --tokens exclude each other/],
+  [['params', '--model', 'slm', '--recompute', 'all'], /--recompute all: there is no such choice\nThere are none, attention, mlp, blocks/],
+  [['tokenizer', 'train', '--text', 'x', '--vocab', '400', '--into', 'y'], /Did you mean --vocabulary\?/],
+  [['plan', '--model', 'slm', '--domain-tokens', '1M', '--flops', '1e20', '--large', 'smm'], /--large smm: .*\nDid you mean slm\?/],
+  [['corpus', 'build', '--text', 'x', '--tokenizer', 'y', '--context', '32', '--tokens', '5', '--into', 'z'], /--tokens 5: must be at least one window of 32/],
+  [['corpus', 'build', '--text', 'x', '--tokenizer', 'y', '--context', '32', '--minimum-length', '64', '--into', 'z'], /--minimum-length 64: must be at most the context, 32/],
+  [['finetune', '--model', 'x', '--corpus', 'y', '--into', import.meta.dirname], /is not empty, and holds no run/],
   [['run'], /not enough/],
   [['run', 'a.yaml', 'b.yaml'], /b\.yaml|non-option/],
 ]
@@ -116,7 +123,7 @@ test('plan as JSON: by a given speed, and by a measured one', async () => {
   assert.equal(given.code, 0, given.err)
   const found = JSON.parse(given.out) as { method: string; methods: { method: string; total_hours: number; relative: number }[]; split: { generic: number }; sources: string[] }
   assert.equal(found.method, 'slm-pn')
-  assert.deepEqual(found.methods.map(({ method }) => method), ['slm', 'slm-is', 'slm-pn', 'slm-mix', 'slm-d', 'slm-nopt'])
+  assert.deepEqual(found.methods.map(({ method }) => method), ['slm', 'slm-is', 'slm-pn', 'slm-mix', 'slm-d', 'slm-nopt', 'llm'])
   assert(found.methods.every(({ total_hours }) => total_hours <= 400.001))
   assert.match(found.sources[0]!, /2402\.01093/)
   const measured = await nichelm(['plan', '--parameters', '300k', '--vocab', '1024', '--context', '64', '--domain-tokens', '100k', '--device-hours', '0.5', '--json'])
