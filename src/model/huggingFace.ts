@@ -104,13 +104,13 @@ function nameIn(source: TensorSource, name: string, folder: string): string {
   return found
 }
 
-/** Writes config.json and model.safetensors (f32) of a Hugging Face folder; `read` gives a parameter's values, `readParts` gives them part by part where they are stored as they are. */
+/** Writes config.json and model.safetensors (f32) of a Hugging Face folder; `read` gives a parameter's values, `readParts` gives them part by part where that can be. */
 export function writeHuggingFace(
-  folder: string, config: ModelConfig, read: (name: string) => Float32Array<ArrayBuffer>, endOfText?: number, readParts?: (name: string) => Generator<Float32Array<ArrayBuffer>>,
+  folder: string, config: ModelConfig, read: (name: string) => Float32Array<ArrayBuffer>, endOfText?: number, readParts?: (name: string) => Generator<Float32Array<ArrayBuffer>> | undefined,
 ): void {
   const json = toHuggingFaceConfig(config, endOfText)
   const tensors: TensorToWrite<'F32'>[] = parameterSpecs(config).flatMap((spec) =>
-    piecesOf(spec, config).map((piece) => ({ name: piece.name, dtype: 'F32' as const, shape: piece.shape, data: () => (readParts && !piece.transposed ? readParts(spec.name) : cutPiece(spec, piece, read(spec.name))) })))
+    piecesOf(spec, config).map((piece) => ({ name: piece.name, dtype: 'F32' as const, shape: piece.shape, data: () => (piece.transposed ? undefined : readParts?.(spec.name)) ?? cutPiece(spec, piece, read(spec.name)) })))
   writeSafetensors(join(folder, 'model.safetensors'), tensors, { metadata: { format: 'pt' } })
   writeJson(join(folder, 'config.json'), json)
 }

@@ -124,6 +124,9 @@ export class ModelSession implements Disposable {
     }
   }
 
+  /** Names of the weights that adapters are added to; of all others the ordinary model has just what the session holds. */
+  get adapted(): string[] { return [...this.#plan.deltas.keys()] }
+
   /** A weight of the ordinary model that the session's network amounts to: with LoRA, adapters are added to what they adapt. f32. */
   async readMerged(name: string): Promise<Float32Array<ArrayBuffer>> {
     const values = this.read('values', name), delta = this.#plan.deltas.get(name)

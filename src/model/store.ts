@@ -50,8 +50,8 @@ export async function saveModel(folder: string, session: ModelSession, endOfText
     return
   }
   const merged = new Map<string, Float32Array<ArrayBuffer>>()
-  if (network?.kind === 'lora') for (const { name } of parameterSpecs(config)) merged.set(name, await session.readMerged(name))
-  writeHuggingFace(folder, config, (name) => merged.get(name) ?? session.read('values', name), endOfText, merged.size ? undefined : (name) => session.readParts('values', name))
+  for (const name of session.adapted) merged.set(name, await session.readMerged(name))
+  writeHuggingFace(folder, config, (name) => merged.get(name) ?? session.read('values', name), endOfText, (name) => (merged.has(name) ? undefined : session.readParts('values', name)))
 }
 
 /** Opens a projected network. Throws INPUT if a file is missing, CORRUPT that names it if one has been damaged. */

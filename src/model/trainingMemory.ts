@@ -11,14 +11,16 @@ function bestKernels(): KernelFacts {
 }
 
 /**
- * Bytes that sessions take that are open at the same time on one device: their arenas, what the kernels keep for themselves, and logits on their way from one to
- * the other. Nothing is allocated.
+ * Bytes that sessions take that are open at the same time on one device: their arenas, what the kernels keep for themselves, logits on their way from one to
+ * the other, and adapted weights as they are saved. Nothing is allocated.
  */
 export function trainingMemory(sessions: readonly SessionOptions[], kernels: KernelFacts = bestKernels()): number {
   const plans = sessions.map(planPrograms), arenas = plans.reduce((sum, { memory }) => sum + memory.total, 0)
   // They lie in an array of JavaScript's and in the copy that the device takes them from.
   const logits = plans.reduce((sum, plan) => sum + 2 * (plan.logits?.bytes ?? 0), 0)
-  return arenas + logits + scratchBytes(plans.flatMap(({ programs }) => Object.values(programs).flatMap((program) => program?.nodes ?? [])), kernels)
+  // When adapters are merged, what they adapt is there once more.
+  const merged = plans.reduce((sum, { deltas, network }) => sum + [...deltas.keys()].reduce((bytes, name) => bytes + 4 * network.weights.get(name).size, 0), 0)
+  return arenas + logits + merged + scratchBytes(plans.flatMap(({ programs }) => Object.values(programs).flatMap((program) => program?.nodes ?? [])), kernels)
 }
 
 /** What JavaScript comes to hold as training goes on: the young part of its heap, rows and results on their way. */
