@@ -3,6 +3,7 @@
 #include "ops/adamw/adamw.h"
 #include "ops/attention/attention.h"
 #include "ops/basis/basis.h"
+#include "ops/cached_attention/cached_attention.h"
 #include "ops/column_sum/column_sum.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/embedding/embedding.h"
@@ -15,6 +16,8 @@
 #include "ops/project/project.h"
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/rotary/rotary.h"
+#include "ops/rotary_table/rotary_table.h"
+#include "ops/sample/sample.h"
 #include "ops/swiglu/swiglu.h"
 
 namespace nichelm {
@@ -23,8 +26,8 @@ template <class... Ops> struct OpList {
   static constexpr int count = sizeof...(Ops);
 };
 
-using AllOps = OpList<Adamw, Add, Attention, AttentionGradient, BasisAdamw, BasisNorm, Cast, ColumnSum, Embedding, EmbeddingGradient, Fill, Gelu, GeluGradient, GlobalNorm, LayerNorm, LayerNormGradient,
+using AllOps = OpList<Adamw, Add, Attention, AttentionGradient, BasisAdamw, BasisNorm, CachedAttention, Cast, ColumnSum, Embedding, EmbeddingGradient, Fill, Gelu, GeluGradient, GlobalNorm, LayerNorm, LayerNormGradient,
                       LinearCrossEntropy, LinearCrossEntropyGradient, LinearDistillation, LinearDistillationGradient, Matmul, MatmulAccumulate, MostProbable, Project, ProjectGradient, RmsNorm, RmsNormGradient, Rotary,
-                      Scale, Swiglu, SwigluGradient>;
+                      RotaryTable, Sample, Scale, Swiglu, SwigluGradient>;
 
 }  // namespace nichelm

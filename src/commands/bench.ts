@@ -7,6 +7,7 @@ import { persistent, type DType } from '../graph/tensor.js'
 import { countMethod, RECOMPUTE, type NetworkOptions, type Recompute } from '../model/index.js'
 import { measureStep } from '../train/index.js'
 import { benchKmeans, benchTokenizer } from './benchData.js'
+import { benchInference } from './benchInference.js'
 import { define, deviceOptions, group, interruption, jsonOption, print } from './frame.js'
 import { methodOptions, methodSizes } from './methodOptions.js'
 import { modelOptions } from './modelOptions.js'
@@ -106,4 +107,4 @@ async function timed({ threads, precision, steps }: { threads: number; precision
   return { ...about(device.describe()), precision, steps, seconds, flopsPerSecond: lowered.flops / seconds, peakFlopsPerSecond: peak, peakFraction: lowered.flops / seconds / peak }
 }
 
-export const bench = group('bench', 'Speed of this machine, side by side with what it could reach', [train, matmul, attention, benchTokenizer, benchKmeans])
+export const bench = group('bench', 'Speed of this machine, side by side with what it could reach', [train, benchInference, matmul, attention, benchTokenizer, benchKmeans])

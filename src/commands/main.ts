@@ -12,6 +12,7 @@ import { doctor } from './doctor.js'
 import { evaluate } from './evaluate.js'
 import { experiment } from './experiment.js'
 import { finetune } from './finetune.js'
+import { generate } from './generate.js'
 import { instantiate } from './instantiate.js'
 import { params } from './params.js'
 import { plan } from './plan.js'
@@ -22,7 +23,7 @@ import { train } from './train.js'
 import { version } from './version.js'
 import { weights } from './weights.js'
 
-const COMMANDS: readonly CommandModule[] = [run, experiment, tokenizer, corpus, cluster, weights, train, finetune, instantiate, evaluate, report, plan, params, bench, doctor]
+const COMMANDS: readonly CommandModule[] = [run, experiment, tokenizer, corpus, cluster, weights, train, finetune, instantiate, evaluate, generate, report, plan, params, bench, doctor]
 
 function tell(error: unknown, stack: boolean): number {
   const told = error instanceof NichelmError ? error : interruption.signal.aborted ? interrupted() : new NichelmError('INTERNAL', error instanceof Error ? error.message : String(error), { fix: 'This is a defect of nichelm. Run again with --stack and report it.', cause: error })

@@ -24,9 +24,16 @@ export function rowTensors(rows: number, length: number): Rows {
 export const RECOMPUTE = ['none', 'attention', 'mlp', 'blocks'] as const
 export type Recompute = (typeof RECOMPUTE)[number]
 
+/** How a layer attends: from queries, keys and values before positions, [rows, length, (heads + 2 kvHeads) · headWidth], to [rows, length, width]. */
+export type Attend = (qkv: Tensor, layer: number) => Tensor
+
+/** Attention within packed rows: what training and evaluation do. */
+const withinRows = ({ heads, keyValueHeads, positions, theta }: ModelConfig, starts: Tensor): Attend => (qkv) =>
+  attention(positions === 'rotary' ? rotary(qkv, starts, heads, keyValueHeads, theta) : qkv, starts, heads, keyValueHeads)
+
 /** Final hidden states [rows, length, width] of a transformer, after its last norm. */
-export function transformer(p: Weights, config: ModelConfig, { tokens, starts }: Rows, recompute: Recompute = 'none'): Tensor {
-  const { heads, keyValueHeads } = config, marked = (which: Recompute, body: () => Tensor): Tensor => (recompute === which ? stretch(body) : body())
+export function transformer(p: Weights, config: ModelConfig, { tokens, starts }: Pick<Rows, 'tokens' | 'starts'>, { recompute = 'none', attend = withinRows(config, starts) }: { recompute?: Recompute; attend?: Attend } = {}): Tensor {
+  const marked = (which: Recompute, body: () => Tensor): Tensor => (recompute === which ? stretch(body) : body())
   const norm = (x: Tensor, name: string): Tensor =>
     config.norm === 'layer' ? layerNorm(x, p.get(`${name}.gain`), p.get(`${name}.bias`), config.normEpsilon) : rmsNorm(x, p.get(`${name}.gain`), config.normEpsilon)
 
@@ -34,10 +41,7 @@ export function transformer(p: Weights, config: ModelConfig, { tokens, starts }:
   for (let layer = 0; layer < config.layers; layer++) {
     const at = `h.${layer}`, input = x
     x = marked('blocks', () => {
-      const seen = marked('attention', () => {
-        const qkv = p.linear(norm(input, `${at}.norm_1`), `${at}.attention.qkv`)
-        return attention(config.positions === 'rotary' ? rotary(qkv, starts, heads, keyValueHeads, config.theta) : qkv, starts, heads, keyValueHeads)
-      })
+      const seen = marked('attention', () => attend(p.linear(norm(input, `${at}.norm_1`), `${at}.attention.qkv`), layer))
       const middle = add(input, p.linear(seen, `${at}.attention.projection`))
       const inner = marked('mlp', () => {
         const up = p.linear(norm(middle, `${at}.norm_2`), `${at}.mlp.up`)
@@ -59,7 +63,7 @@ export const outputWeight = (p: Weights, config: ModelConfig): Tensor => p.get(c
 export function transformerLoss(
   p: Weights, config: ModelConfig, rows: Rows, into: { nll: Tensor; loss: Tensor }, distill?: { teacher: TeacherTensors; alpha: number; temperature: number }, recompute: Recompute = 'none',
 ): void {
-  const operands = [transformer(p, config, rows, recompute), outputWeight(p, config), rows.targets, rows.tokenWeights] as const
+  const operands = [transformer(p, config, rows, { recompute }), outputWeight(p, config), rows.targets, rows.tokenWeights] as const
   if (distill) linearDistillation(...operands, distill.teacher, distill, into)
   else linearCrossEntropy(...operands, into)
 }

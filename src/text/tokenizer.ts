@@ -123,6 +123,12 @@ export class Tokenizer implements Disposable {
     return new TextDecoder('utf-8', { ignoreBOM: true }).decode(this.#native.decode(wanted))
   }
 
+  /** Text of ids as they come, without special tokens and ids that there is no token of: a character is given out once all its bytes are there, so that nothing given out changes later. */
+  streamDecoder(): { push(id: number): string; end(): string } {
+    const special = new Set(this.#vocabulary.added.filter((token) => token.special).map((token) => token.id)), decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+    return { push: (id) => (special.has(id) || id >= this.vocabularySize ? '' : decoder.decode(this.#native.decode(Uint32Array.of(id)), { stream: true })), end: () => decoder.decode() }
+  }
+
   /** The id of a token as the vocabulary writes it ('Ġthe' for ' the'), or of a special token. */
   idOf(token: string): number | undefined { return this.#ids.get(token) }
 

@@ -5,8 +5,8 @@ import test from 'node:test'
 import { nichelm } from './commandLine.js'
 
 const COMMANDS = [
-  'run', 'experiment', 'tokenizer train', 'corpus build', 'corpus info', 'cluster fit', 'cluster assign', 'weights', 'train', 'finetune', 'instantiate', 'evaluate', 'plan', 'params',
-  'bench train', 'bench matmul', 'bench attention', 'bench tokenizer', 'bench kmeans', 'doctor',
+  'run', 'experiment', 'tokenizer train', 'corpus build', 'corpus info', 'cluster fit', 'cluster assign', 'weights', 'train', 'finetune', 'instantiate', 'evaluate', 'generate', 'plan', 'params',
+  'bench train', 'bench inference', 'bench matmul', 'bench attention', 'bench tokenizer', 'bench kmeans', 'doctor',
 ]
 
 for (const command of COMMANDS) {
@@ -58,6 +58,13 @@ const WRONG: [string[], RegExp][] = [
   [['plan', '--model', 'slm', '--flops', '1e20'], /domain-tokens/],
   [['plan', '--parameters', '1M', '--width', '64', '--domain-tokens', '1M', '--flops', '1e20'], /--width: changes a named model/],
   [['plan', '--parameters', '10', '--domain-tokens', '1M', '--flops', '1e20'], /no model with a vocabulary of 32000 comes near/],
+  [['generate', '--model', 'x'], /what to continue is missing\nGive --prompt or --prompts/],
+  [['generate', '--model', 'x', '--prompt', 'y', '--prompts', 'z'], /prompt/],
+  [['generate', '--model', 'x', '--prompt', 'y', '--temperature', '-1'], /--temperature -1: must be at least 0/],
+  [['generate', '--model', 'x', '--prompt', 'y', '--top-p', '0'], /topP: must be above 0 and at most 1/],
+  [['generate', '--model', 'x', '--prompt', 'y', '--top-k', '1.5'], /--top-k 1.5: must be a whole number/],
+  [['generate', '--model', 'x', '--prompt', 'y', '--max-tokens', '0'], /--max-tokens 0: must be at least 1/],
+  [['generate', '--model', 'x', '--prompt', 'y', '--batch', '65'], /batch: must be from 1 to 64/],
   [['evaluate', '--model', 'x', '--logits', 'y'], /tokens/],
   [['evaluate', '--model', 'x', '--corpus', 'y', '--tokens', 'z'], /corpus|tokens/],
   [['train', '--corpus', 'x', '--tokenizer', 'y', '--steps', '1', '--into', 'z', '--weights', 'w'], /--weights needs --assignments/],

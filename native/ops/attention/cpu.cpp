@@ -1,11 +1,10 @@
-// CPU kernels. Forward: tasks are blocks of queries of a head; keys are packed block by block, and kRows queries at a time go through
-// score, online softmax and weighted sum in the nearest cache. Backward: tasks are key heads, so that the gradients of keys and values are
+// CPU kernels. Forward: tasks are blocks of queries of a head (forward.h). Backward: tasks are key heads, so that the gradients of keys and values are
 // summed in one order; weights are made again from lse, kRows queries at a time, then both kinds of sums are taken over a block.
 // Tiles that no query of theirs sees are skipped; hidden keys inside a tile have weight 0.
 #include <cmath>
 
 #include "ops/attention/attention.h"
-#include "ops/attention/pack.h"
+#include "ops/attention/forward.h"
 #include "ops/attention/softmax.h"
 #include "ops/attention/tile.h"
 #include "runtime/bf16.h"
@@ -14,28 +13,7 @@
 namespace nichelm {
 namespace {
 
-// Multiples of kPanel. A block of keys and one of values stay in the second-level cache.
-constexpr int64_t kQueries = 128, kKeys = 256;                  // forward
-constexpr int64_t kGradientQueries = 64, kGradientKeys = 128;  // backward
-
-constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-
-// Hands out pieces of a scratch buffer, each on a cache line of its own; without a buffer it only measures.
-class Pieces {
- public:
-  explicit Pieces(void* buffer = nullptr) : buffer_(static_cast<char*>(buffer)) {}
-  template <class X> X* take(int64_t count) {
-    char* piece = buffer_ ? buffer_ + bytes_ : nullptr;
-    bytes_ += up(count * int64_t{sizeof(X)}, 64);
-    return reinterpret_cast<X*>(piece);
-  }
-  int64_t bytes() const { return bytes_; }
-
- private:
-  char* buffer_;
-  int64_t bytes_ = 0;
-};
+constexpr int64_t kGradientQueries = 64, kGradientKeys = 128;  // multiples of kPanel; a block of keys and one of values stay in the second-level cache
 
 // The starts of a row, held to 0 <= starts[i] <= i: a caller's slip must not read out of bounds.
 struct Starts {
@@ -43,69 +21,30 @@ struct Starts {
   int64_t operator[](int64_t i) const { return smaller(larger(at[i], 0), i); }
 };
 
-// Sizes, and where a head's vectors lie.
-template <class T> struct Layout {
-  int64_t length, heads, kv_heads, d, stride;
-  int64_t words, padded;  // of a head's width: words, and elements rounded up to vectors
-  int64_t column_panels;  // panels of a head's width
-  float scale;
+// Where a head's vectors lie.
+template <class T> struct Layout : HeadSizes<T> {
+  int64_t length, heads, kv_heads, stride;
 
   template <class Op>
-  explicit Layout(const Op& op)
-      : length(op.starts.width()), heads(op.heads), kv_heads(op.kv_heads), d(op.head_width()), stride(op.qkv.width()), words(up(d, kPack<T>) / kPack<T>), padded(up(d, kLanes)),
-        column_panels(up(d, kPanel) / kPanel), scale(1 / std::sqrt(static_cast<float>(d))) {}
+  explicit Layout(const Op& op) : HeadSizes<T>(op.head_width()), length(op.starts.width()), heads(op.heads), kv_heads(op.kv_heads), stride(op.qkv.width()) {}
 
   int64_t kv_head(int64_t head) const { return head / (heads / kv_heads); }
-  int64_t query(int64_t row, int64_t token, int64_t head) const { return (row * length + token) * stride + head * d; }
+  int64_t query(int64_t row, int64_t token, int64_t head) const { return (row * length + token) * stride + head * this->d; }
   int64_t key(int64_t row, int64_t token, int64_t g) const { return query(row, token, heads + g); }
   int64_t value(int64_t row, int64_t token, int64_t g) const { return query(row, token, heads + kv_heads + g); }
-  int64_t output(int64_t row, int64_t token, int64_t head) const { return ((row * length + token) * heads + head) * d; }
+  int64_t output(int64_t row, int64_t token, int64_t head) const { return ((row * length + token) * heads + head) * this->d; }
 };
 
-template <class T> struct ForwardScratch {
-  Word<T>*queries, *keys, *values, *weights;
-  float *scores, *sums, *top, *total;
-
-  ForwardScratch(Pieces& pieces, const Layout<T>& at)
-      : queries(pieces.take<Word<T>>(kQueries * at.words)), keys(pieces.take<Word<T>>(kKeys * at.words)), values(pieces.take<Word<T>>(at.column_panels * kPanel * kKeys / kPack<T>)),
-        weights(pieces.take<Word<T>>(kRows * kKeys / kPack<T>)), scores(pieces.take<float>(kRows * kKeys)), sums(pieces.take<float>(kQueries * at.padded)), top(pieces.take<float>(kQueries)),
-        total(pieces.take<float>(kQueries)) {}
-};
-
-template <class T> void forward_block(const Attention& op, const Layout<T>& at, const ForwardScratch<T>& my, int64_t row, int64_t head, int64_t q0) {
-  const int64_t count = smaller(kQueries, at.length - q0), g = at.kv_head(head);
+template <class T> void forward_of(const Attention& op, const Layout<T>& at, const ForwardScratch<T>& my, int64_t row, int64_t head, int64_t q0) {
   const T* qkv = op.qkv.as<T>();
+  const int64_t g = at.kv_head(head), count = smaller(kQueries, at.length - q0);
   const Starts starts{op.starts.as<int32_t>() + row * at.length};
-  pack_by_columns(qkv + at.query(row, q0, head), at.stride, count, at.d, my.queries);
-  for (int64_t t = 0; t < count; ++t) my.top[t] = -INFINITY, my.total[t] = 0;
-  for (int64_t i = 0; i < up(count, kRows) * at.padded; ++i) my.sums[i] = 0;
-  for (int64_t k0 = down(starts[q0], kPanel); k0 < q0 + count; k0 += kKeys) {
-    const int64_t keys = smaller(kKeys, q0 + count - k0);
-    pack_by_columns(qkv + at.key(row, k0, g), at.stride, keys, at.d, my.keys);
-    pack_by_rows(qkv + at.value(row, k0, g), at.stride, keys, at.d, kKeys, my.values);
-    for (int64_t t = 0; t < count; t += kRows) {
-      const int64_t rows = smaller(kRows, count - t);
-      const int64_t from = larger(starts[q0 + t] - k0, 0), to = smaller(q0 + t + rows - k0, keys);  // what these rows see of the block
-      if (from >= to) continue;
-      const int64_t first = down(from, kLanes), last = up(to, kLanes);
-      score_tile(my.queries + down(t, kPanel) * at.words + t % kPanel, my.keys, at.words, first, last, my.scores, kKeys);
-      float factor[kRows] = {};
-      for (int64_t m = 0; m < kRows; ++m) {
-        Word<T>* weights = my.weights + m * kKeys / kPack<T>;
-        if (m < rows) factor[m] = weigh(my.scores + m * kKeys, first, last, larger(starts[q0 + t + m] - k0, 0), smaller(q0 + t + m + 1 - k0, keys), at.scale, my.top[t + m], my.total[t + m], weights);
-        else for (int64_t j = first; j < last; j += kLanes) store_row(weights, j, Vector{});
-      }
-      sum_tile<Into::scaled, kKeys / kPack<T>, 1>(my.weights + first / kPack<T>, my.values + first / kPack<T> * kPanel, kKeys / kPack<T> * kPanel, (up(to, kPack<T>) - first) / kPack<T>, at.padded,
-                                                  my.sums + t * at.padded, factor);
-    }
-  }
-  for (int64_t t = 0; t < count; ++t) {
-    T* y = op.y.as<T>() + at.output(row, q0 + t, head);
-    const float* sum = my.sums + t * at.padded;
-    const float inverse = 1 / my.total[t];
-    for (int64_t c = 0; c < at.d; ++c) narrow(sum[c] * inverse, y[c]);
-    op.lse.as<float>()[(row * at.heads + head) * at.length + q0 + t] = my.top[t] + std::log(my.total[t]);
-  }
+  const ForwardBlock<T> block{qkv + at.query(row, q0, head), qkv + at.key(row, 0, g), qkv + at.value(row, 0, g), at.stride, at.stride, q0, count};
+  forward_block<T>(at, my, block, starts, [&](int64_t t, const float* y, float lse) {
+    T* out = op.y.as<T>() + at.output(row, q0 + t, head);
+    for (int64_t c = 0; c < at.d; ++c) narrow(y[c], out[c]);
+    op.lse.as<float>()[(row * at.heads + head) * at.length + q0 + t] = lse;
+  });
 }
 
 template <class T> void forward(Cpu& device, const Attention& op) {
@@ -118,7 +57,7 @@ template <class T> void forward(Cpu& device, const Attention& op) {
     Pieces pieces(device.scratch(thread, bytes));
     const ForwardScratch<T> my(pieces, at);
     const int64_t pair = task % pairs;
-    forward_block<T>(op, at, my, pair / at.heads, pair % at.heads, (blocks - 1 - task / pairs) * kQueries);
+    forward_of<T>(op, at, my, pair / at.heads, pair % at.heads, (blocks - 1 - task / pairs) * kQueries);
   });
 }
 

@@ -1,7 +1,8 @@
-// CPU kernel: packed, cache-blocked product (gemm.h) of register tiles (micro_kernel.h), the epilogue on each tile while it is hot (epilogue.h).
+// CPU kernel: packed, cache-blocked product (gemm.h; of few rows thin.h) of register tiles (micro_kernel.h), the epilogue on each tile while it is hot (epilogue.h).
 // bf16 operands are multiplied in pairs where the CPU has bf16 dot products, and widened to f32 while packing where it does not.
 #include "ops/matmul/gemm.h"
 #include "ops/matmul/matmul.h"
+#include "ops/matmul/thin.h"
 
 namespace nichelm {
 namespace {
@@ -17,7 +18,8 @@ template <class T, class C, class Op> void multiply(Cpu& device, const Op& op, b
   if (m == 0 || n == 0) return;
   const Operand<T> a{op.a.template as<const T>(), op.transpose_a ? m : k, !op.transpose_a, m * k};
   const Operand<T> b{op.b.template as<const T>(), op.transpose_b ? k : n, op.transpose_b, k * n};
-  Product<typename KindOf<T>::type, T, C>(device, a, b, groups, m, n, k, epilogue).compute();
+  if (!op.transpose_a && m <= kThinRows) ThinProduct<typename KindOf<T>::type, T, C>(device, a, b, groups, m, n, k, epilogue).compute();
+  else Product<typename KindOf<T>::type, T, C>(device, a, b, groups, m, n, k, epilogue).compute();
 }
 
 template <class T, class C> void matmul(Cpu& device, const Matmul& op) {

@@ -210,6 +210,29 @@ TEST(matmul_stacks_are_products) {
       }
 }
 
+// Of few rows: every row is computed as if it stood alone, to the bit, as texts that are generated side by side need it.
+TEST(matmul_few_rows_are_alone) {
+  for (const Type type : {Type::f32, Type::bf16})
+    for (const bool transpose_b : {false, true})
+      for (auto [m, n, k] : {std::array<int64_t, 3>{64, 200, 95}, {33, 37, 1301}, {15, 1000, 64}, {2, 5, 3}}) {
+        Case s{m, n, k, false, transpose_b};
+        s.bias = s.gelu = s.residual = true;
+        test_types(s);
+        const Inputs in(s, type, type);
+        test::on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+          const Outputs all = compute(s, in, type, type, [&](const auto& op) { run_op(cpu, op); });
+          Case one = s;
+          one.m = 1;
+          for (int64_t i = 0; i < m; i += 7) {
+            const auto part = [&](const std::vector<float>& x, int64_t size) { return std::vector<float>(x.begin() + i * size, x.begin() + (i + 1) * size); };
+            Inputs alone = in;
+            alone.a = part(in.a, k), alone.c = part(in.c, n), alone.residual = part(in.residual, n), alone.gelu_of = part(in.gelu_of, n);
+            EXPECT(same_bits(part(all.c, n), compute(one, alone, type, type, [&](const auto& op) { run_op(cpu, op); }).c), s.text() + " " + name_of(type) + ", row " + std::to_string(i) + ", " + name);
+          }
+        });
+      }
+}
+
 // Threads pack neighbouring panels of one operand at the same time: none may touch another's.
 TEST(matmul_packs_apart) {
   for (const bool transpose_a : {false, true})
