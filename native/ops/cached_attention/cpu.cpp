@@ -41,38 +41,42 @@ template <class T> struct Layout : HeadSizes<T> {
   }
 };
 
-template <class T> void decode_head(const Layout<T>& at, int64_t row, int64_t h, Word<T>* query, float* scores, float* sums) {
-  const int64_t g = h / (at.op.heads / at.op.kv_heads);
+template <class T> struct DecodeScratch {
+  int64_t query_words, stride;
+  Word<T>* queries;
+  float *scores, *sums;
+
+  DecodeScratch(Pieces& pieces, const Layout<T>& at, int64_t group)
+      : query_words(up(at.words, kLanes)), stride(up(at.capacity, kLanes)), queries(pieces.take<Word<T>>(group * query_words)), scores(pieces.take<float>(group * stride)),
+        sums(pieces.take<float>(2 * group * at.padded)) {}
+};
+
+template <class T> void decode_group(const Layout<T>& at, const DecodeScratch<T>& my, int64_t row, int64_t g, int64_t group) {
+  at.add(row, g);
   for (int64_t t = 0; t < at.stored(row); ++t) {
     const int64_t visible = at.first(row) + t + 1;
-    const T* q = at.head(row, t, h);
-    for (int64_t w = 0; w < at.words; w += kLanes) store(query + w, row_words(q, at.d, w));
-    score_keys(query, at.cache(at.op.keys, row, g, 0), at.d, visible, scores);
-    soften(scores, visible, at.scale);
-    sum_values(scores, at.cache(at.op.values, row, g, 0), at.d, visible, sums);
-    T* y = at.output(row, t, h);
-    for (int64_t c = 0; c < at.d; ++c) narrow(sums[c], y[c]);
+    for (int64_t h = 0; h < group; ++h)
+      for (int64_t w = 0; w < at.words; w += kLanes) store(my.queries + h * my.query_words + w, row_words(at.head(row, t, g * group + h), at.d, w));
+    const T *keys = at.cache(at.op.keys, row, g, 0), *values = at.cache(at.op.values, row, g, 0);
+    score_keys<T>(my.queries, my.query_words, group, keys, at.d, visible, my.scores, my.stride);
+    for (int64_t h = 0; h < group; ++h) soften(my.scores + h * my.stride, visible, at.scale);
+    sum_values<T>(my.scores, my.stride, group, values, at.d, visible, my.sums, at.padded);
+    for (int64_t h = 0; h < group; ++h) {
+      T* y = at.output(row, t, g * group + h);
+      for (int64_t c = 0; c < at.d; ++c) narrow(my.sums[2 * h * at.padded + c], y[c]);
+    }
   }
-  at.clear(row, h);
+  for (int64_t h = 0; h < group; ++h) at.clear(row, g * group + h);
 }
 
 template <class T> void decode(Cpu& device, const Layout<T>& at) {
-  const auto take = [&](Pieces& pieces, Word<T>*& query, float*& scores, float*& sums) {
-    query = pieces.take<Word<T>>(up(at.words, kLanes)), scores = pieces.take<float>(up(at.capacity, kLanes)), sums = pieces.take<float>(at.padded);
-  };
-  Word<T>* query;
-  float *scores, *sums;
+  const int64_t kv_heads = at.op.kv_heads, group = at.op.heads / kv_heads;
   Pieces measure;
-  take(measure, query, scores, sums);
-  const int64_t bytes = measure.bytes(), group = at.op.heads / at.op.kv_heads;
-  device.each(at.op.rows() * at.op.kv_heads, [&](int64_t task, int thread) {
+  DecodeScratch<T>(measure, at, group);
+  const int64_t bytes = measure.bytes();
+  device.each(at.op.rows() * kv_heads, [&](int64_t task, int thread) {
     Pieces pieces(device.scratch(thread, bytes));
-    Word<T>* my_query;
-    float *my_scores, *my_sums;
-    take(pieces, my_query, my_scores, my_sums);
-    const int64_t row = task / at.op.kv_heads, g = task % at.op.kv_heads;
-    at.add(row, g);
-    for (int64_t h = g * group; h < (g + 1) * group; ++h) decode_head(at, row, h, my_query, my_scores, my_sums);
+    decode_group(at, DecodeScratch<T>(pieces, at, group), task / kv_heads, task % kv_heads, group);
   });
 }
 

@@ -1,5 +1,5 @@
-// One key head's attention for the few query heads that share it, straight from the cache: keys and values are read once, in order, and nothing is packed.
-// Scores of kLanes keys at a time are made along the head's width; the weighted sum goes token by token. Every sum has one order.
+// One key head's attention for the query heads that share it, straight from the cache: keys and values are read once, in order, and nothing is packed. Scores
+// of kLanes keys at a time are made along the head's width; the weighted sum goes token by token. Every sum has one order, whatever the number of queries.
 #pragma once
 #include <cmath>
 
@@ -30,27 +30,44 @@ template <int64_t kHalf = kLanes / 2> NICHELM_INLINE Vector sums_of(Vector* x) {
   else return x[0];
 }
 
-// Asks for what lies some way behind x, in bytes, and is read soon: sequences are too short for the hardware to guess it in time.
-template <class T> NICHELM_INLINE void fetch_ahead(const T* x, int64_t width) {
-  constexpr int64_t kAhead = 1024;
-  for (int64_t at = 0; at < width; at += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(reinterpret_cast<const char*>(x + at) + kAhead);
+// kLanes words of a key that has them.
+NICHELM_INLINE Integers whole_words(const float* x, int64_t at) { return load<Integers>(x + at); }
+NICHELM_INLINE Integers whole_words(const Bf16* x, int64_t at) {
+  if constexpr (kPack<Bf16> == 1) return widened(x + at);
+  else return load<Integers>(x + 2 * at);
 }
 
-// q: the query's words, up(words, kLanes) of them. scores: room for up(visible, kLanes); those behind mean nothing.
-template <class T> void score_keys(const Word<T>* q, const T* keys, int64_t d, int64_t visible, float* scores) {
+// Scores of kLanes keys, of which `count` exist; those behind mean nothing. q: the query's words, up(words, kLanes) of them. W: vectors of words, where the
+// width is a whole number of them, else 0.
+template <int W, class T> NICHELM_INLINE Vector score_block(const Word<T>* q, const T* keys, int64_t d, int64_t count) {
   const int64_t words = up(d, kPack<T>) / kPack<T>;
-  for (int64_t j = 0; j < visible; j += kLanes) {
-    Vector sum[kLanes];
+  Integers query[W > 0 ? W : 1];
+  for (int w = 0; w < W; ++w) query[w] = load<Integers>(q + w * kLanes);
+  Vector sum[kLanes];
 #pragma GCC unroll 16
-    for (int64_t l = 0; l < kLanes; ++l) {
-      const T* key = keys + (j + l < visible ? j + l : visible - 1) * d;
-      fetch_ahead(key, d);
-      Vector one{};
+  for (int64_t l = 0; l < kLanes; ++l) {
+    const T* key = keys + (l < count ? l : count - 1) * d;
+    Vector one{};
+    if constexpr (W > 0) {
+#pragma GCC unroll 4
+      for (int w = 0; w < W; ++w) one = multiply_words(one, query[w], whole_words(key, w * kLanes), Word<T>{});
+    } else {
       for (int64_t w = 0; w < words; w += kLanes) one = multiply_words(one, load<Integers>(q + w), row_words(key, d, w), Word<T>{});
-      sum[l] = one;
     }
-    store(scores + j, sums_of(sum));
+    sum[l] = one;
   }
+  return sums_of(sum);
+}
+
+// scores[h, j] for `group` queries and all keys that are visible, kLanes keys at a time. queries: (group, query_words); scores: (group, stride).
+template <int W, class T> void score_keys(const Word<T>* queries, int64_t query_words, int64_t group, const T* keys, int64_t d, int64_t visible, float* scores, int64_t stride) {
+  for (int64_t j = 0; j < visible; j += kLanes)
+    for (int64_t h = 0; h < group; ++h) store(scores + h * stride + j, score_block<W>(queries + h * query_words, keys + j * d, d, visible - j));
+}
+template <class T> void score_keys(const Word<T>* queries, int64_t query_words, int64_t group, const T* keys, int64_t d, int64_t visible, float* scores, int64_t stride) {
+  constexpr int64_t kVector = kLanes * kPack<T>;
+  const auto body = d == kVector ? score_keys<1, T> : d == 2 * kVector ? score_keys<2, T> : d == 4 * kVector ? score_keys<4, T> : score_keys<0, T>;
+  body(queries, query_words, group, keys, d, visible, scores, stride);
 }
 
 // Scores to weights that sum to one. Columns behind `visible` get 0.
@@ -81,29 +98,40 @@ template <class T> NICHELM_INLINE Vector some_floats(const T* x, int64_t count) 
   return floats(row);
 }
 
-// sums[c] = sum_j weights[j] values[j, c] for V vectors of columns, of which `count` columns exist: those of even and odd tokens apart, so that one addition
-// need not wait for the other, then both together.
-template <int V, class T> NICHELM_INLINE void sum_columns(const float* weights, const T* values, int64_t d, int64_t visible, int64_t count, float* sums) {
-  Vector even[V] = {}, odd[V] = {};
+// sums[c] += sum_j weights[j] values[j, c] for V vectors of columns, of which `count` columns exist: those of even and odd j apart (sums, sums + apart), so that
+// one addition need not wait for the other.
+template <int V, class T> NICHELM_INLINE void sum_columns(const float* weights, const T* values, int64_t d, int64_t tokens, int64_t count, float* sums, int64_t apart) {
+  Vector even[V], odd[V];
+  for (int v = 0; v < V; ++v) even[v] = load<Vector>(sums + v * kLanes), odd[v] = load<Vector>(sums + apart + v * kLanes);
   const auto add = [&](Vector* sum, float weight, const T* value) __attribute__((always_inline)) {
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) sum[v] += broadcast(weight) * (v + 1 < V ? floats(value + v * kLanes) : some_floats(value + v * kLanes, count - v * kLanes));
   };
   int64_t j = 0;
-  for (; j + 1 < visible; j += 2, values += 2 * d) {
-    fetch_ahead(values, 2 * d);
-    add(even, weights[j], values), add(odd, weights[j + 1], values + d);
-  }
-  if (j < visible) add(even, weights[j], values);
-  for (int v = 0; v < V; ++v) store(sums + v * kLanes, even[v] + odd[v]);
+  for (; j + 1 < tokens; j += 2, values += 2 * d) add(even, weights[j], values), add(odd, weights[j + 1], values + d);
+  if (j < tokens) add(even, weights[j], values);
+  for (int v = 0; v < V; ++v) store(sums + v * kLanes, even[v]), store(sums + apart + v * kLanes, odd[v]);
 }
 
-// sums: room for up(d, kLanes).
-template <class T> void sum_values(const float* weights, const T* values, int64_t d, int64_t visible, float* sums) {
-  int64_t c = 0;
-  for (; c + 4 * kLanes <= d; c += 4 * kLanes) sum_columns<4>(weights, values + c, d, visible, 4 * kLanes, sums + c);
-  for (; c + 2 * kLanes <= d; c += 2 * kLanes) sum_columns<2>(weights, values + c, d, visible, 2 * kLanes, sums + c);
-  for (; c < d; c += kLanes) sum_columns<1>(weights, values + c, d, visible, d - c, sums + c);
+// sums[h, 0..d) = sum_j weights[h, j] values[j], block by block of tokens for all of the group. weights: (group, stride); sums: (group, 2, padded), padded the
+// width rounded up to vectors; the result is the first of the two.
+template <class T> void sum_values(const float* weights, int64_t stride, int64_t group, const T* values, int64_t d, int64_t visible, float* sums, int64_t padded) {
+  constexpr int64_t kBlock = 32;  // even
+  for (int64_t i = 0; i < 2 * group * padded; i += kLanes) store(sums + i, Vector{});
+  for (int64_t j = 0; j < visible; j += kBlock) {
+    const int64_t tokens = visible - j < kBlock ? visible - j : kBlock;
+    for (int64_t h = 0; h < group; ++h) {
+      const float* weight = weights + h * stride + j;
+      float* sum = sums + 2 * h * padded;
+      const T* value = values + j * d;
+      int64_t c = 0;
+      for (; c + 4 * kLanes <= d; c += 4 * kLanes) sum_columns<4>(weight, value + c, d, tokens, 4 * kLanes, sum + c, padded);
+      for (; c + 2 * kLanes <= d; c += 2 * kLanes) sum_columns<2>(weight, value + c, d, tokens, 2 * kLanes, sum + c, padded);
+      for (; c < d; c += kLanes) sum_columns<1>(weight, value + c, d, tokens, d - c, sum + c, padded);
+    }
+  }
+  for (int64_t h = 0; h < group; ++h)
+    for (int64_t c = 0; c < padded; c += kLanes) store(sums + 2 * h * padded + c, load<Vector>(sums + 2 * h * padded + c) + load<Vector>(sums + (2 * h + 1) * padded + c));
 }
 
 }  // namespace

@@ -29,7 +29,7 @@ template <> void run(Reference&, const Sample& op) {
       while (kept < order.size() && sum < enough) sum += q(order[kept++]);
       order.resize(std::max<size_t>(1, kept));
     }
-    if (order.size() == vocabulary) std::sort(order.begin(), order.end());
+    if (order.size() == vocabulary && op.top_p == 1) std::sort(order.begin(), order.end());
     const double wanted = double(op.uniform.as<float>()[n]) * sum_of_all();
     double sum = 0;
     for (int32_t v : order) {

@@ -2,7 +2,7 @@
 //   of the top_k most probable tokens (all where that is 0 or more than there are; of equal ones the lower id first),
 //   the fewest from the first on whose q sum to at least top_p of those tokens' sum (nucleus sampling, arXiv 1904.09751; always one),
 //   the first with which their running sum exceeds uniform times their whole sum.
-// Where nothing is cut off, the running sum goes by id. A row with a NaN or an infinity (above) gives -1: no token can be drawn from it.
+// Where nothing is to be cut off (top_k all, top_p 1), the running sum goes by id. A row with a NaN or an infinity (above) gives -1: no token can be drawn from it.
 #pragma once
 #include "runtime/op.h"
 
