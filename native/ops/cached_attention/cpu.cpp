@@ -3,6 +3,7 @@
 #include "ops/attention/forward.h"
 #include "ops/cached_attention/cached_attention.h"
 #include "ops/cached_attention/decode.h"
+#include "ops/small.h"
 #include "runtime/bf16.h"
 #include "runtime/cpu.h"
 
@@ -74,10 +75,15 @@ template <class T> void decode(Cpu& device, const Layout<T>& at) {
   Pieces measure;
   DecodeScratch<T>(measure, at, group);
   const int64_t bytes = measure.bytes();
-  device.each(at.op.rows() * kv_heads, [&](int64_t task, int thread) {
+  int64_t elements = 0;
+  for (int64_t row = 0; row < at.op.rows(); ++row)
+    if (at.stored(row) > 0) elements += at.length * (at.first(row) + at.length) * at.op.heads * at.d;
+  const auto body = [&](int64_t task, int thread) {
     Pieces pieces(device.scratch(thread, bytes));
     decode_group(at, DecodeScratch<T>(pieces, at, group), task / kv_heads, task % kv_heads, group);
-  });
+  };
+  if (elements > 2 * kSmallElements) return device.each(at.op.rows() * kv_heads, body);
+  for (int64_t task = 0; task < at.op.rows() * kv_heads; ++task) body(task, 0);
 }
 
 struct FromTheFirst {  // every token sees its sequence from the first one on

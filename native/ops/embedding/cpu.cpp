@@ -1,6 +1,7 @@
 // CPU kernel: places over threads. The gradient sorts the places by the table row they read (a stable counting sort), then threads take
 // table rows: each is summed by one thread, in the order of its places.
 #include "ops/embedding/embedding.h"
+#include "ops/small.h"
 #include "runtime/cpu.h"
 #include "runtime/lanes.h"
 
@@ -22,7 +23,7 @@ template <class T> void embed(const Embedding& op, int64_t place) {
 }
 
 template <class T> void embedding(Cpu& device, const Embedding& op) {
-  device.split(op.tokens.size(), [&](int64_t first, int64_t last) {
+  split_elements(device, op.tokens.size(), op.y.size(), [&](int64_t first, int64_t last) {
     for (int64_t place = first; place < last; ++place) embed<T>(op, place);
   });
 }

@@ -2,6 +2,7 @@
 // The gradients of gain and bias are summed by chunks of rows.
 #include "ops/layer_norm/layer_norm.h"
 #include "ops/row_sums.h"
+#include "ops/small.h"
 
 namespace nichelm {
 namespace {
@@ -27,7 +28,7 @@ template <class T> void normalize(const LayerNorm& op, int64_t row) {
 }
 
 template <class T> void layer_norm(Cpu& device, const LayerNorm& op) {
-  device.split(op.x.rows(), [&](int64_t first, int64_t last) {
+  split_elements(device, op.x.rows(), op.x.size(), [&](int64_t first, int64_t last) {
     for (int64_t row = first; row < last; ++row) normalize<T>(op, row);
   });
 }

@@ -2,6 +2,7 @@
 // The gradient of the gain is summed by chunks of rows.
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/row_sums.h"
+#include "ops/small.h"
 
 namespace nichelm {
 namespace {
@@ -22,7 +23,7 @@ template <class T> void normalize(const RmsNorm& op, int64_t row) {
 }
 
 template <class T> void rms_norm(Cpu& device, const RmsNorm& op) {
-  device.split(op.x.rows(), [&](int64_t first, int64_t last) {
+  split_elements(device, op.x.rows(), op.x.size(), [&](int64_t first, int64_t last) {
     for (int64_t row = first; row < last; ++row) normalize<T>(op, row);
   });
 }

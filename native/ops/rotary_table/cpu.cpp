@@ -1,5 +1,6 @@
 // CPU kernel: tokens over threads, columns vectorised by the compiler.
 #include "ops/rotary_table/rotary_table.h"
+#include "ops/small.h"
 #include "runtime/bf16.h"
 #include "runtime/cpu.h"
 
@@ -21,7 +22,7 @@ template <class T> void rotary_table(Cpu& device, const RotaryTable& op) {
   const T* x = op.x.as<T>();
   T* y = op.y.as<T>();
   const int32_t* starts = op.starts.as<int32_t>();
-  device.split(op.x.rows(), [=, cosine = op.cosine.as<float>(), sine = op.sine.as<float>()](int64_t first, int64_t last) {
+  split_elements(device, op.x.rows(), op.x.size(), [=, cosine = op.cosine.as<float>(), sine = op.sine.as<float>()](int64_t first, int64_t last) {
     for (int64_t token = first; token < last; ++token) {
       const T* from = x + token * width;
       T* to = y + token * width;

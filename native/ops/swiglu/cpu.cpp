@@ -1,4 +1,5 @@
 // CPU kernels: rows over threads, columns vectorised by the compiler.
+#include "ops/small.h"
 #include "ops/swiglu/swiglu.h"
 #include "runtime/bf16.h"
 #include "runtime/cpu.h"
@@ -11,7 +12,7 @@ template <class T> void forward(Cpu& device, const Swiglu& op) {
   const int64_t hidden = op.y.width();
   const T* x = op.x.as<T>();
   T* y = op.y.as<T>();
-  device.split(op.x.rows(), [=](int64_t first, int64_t last) {
+  split_elements(device, op.x.rows(), op.x.size(), [=](int64_t first, int64_t last) {
     for (int64_t r = first; r < last; ++r) {
       const T *gate = x + r * 2 * hidden, *up = gate + hidden;
       T* __restrict out = y + r * hidden;
