@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { Device, packageRoot } from '../../bindings/index.js'
 import { SafetensorsFile } from '../../src/base/safetensors.js'
 import { evaluateTokens } from '../../src/evaluate/index.js'
+import { modelConfig, planSession } from '../../src/model/index.js'
 
 const folder = join(packageRoot, 'test', 'golden', 'llama-tiny')
 
@@ -33,4 +34,11 @@ test('ids outside the vocabulary and rows that are too long are refused with the
   await assert.rejects(evaluate(1, 3, [1, -1, 3]), { code: 'INPUT' })
   await assert.rejects(evaluate(1, 65, new Array<number>(65).fill(1)), /longer than the model's context of 64/)
   await assert.rejects(evaluate(1, 1, [1]), { code: 'INPUT' })
+})
+
+test('evaluation keeps no activations: they take as much room for two layers as for twelve', () => {
+  const activations = (layers: number, training?: object): number => planSession({ config: modelConfig('nano', 300, { layers }), precision: 'bf16', rows: 4, length: 64, ...training }).memory.activations
+  assert.equal(activations(12), activations(2))
+  const training = { training: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0, clip: 1 } }
+  assert(activations(12, training) > 3 * activations(2, training))
 })
