@@ -1,6 +1,9 @@
 #include "runtime/arena.h"
 
 #include <sys/mman.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include <algorithm>
 #include <cstdio>
@@ -46,6 +49,9 @@ void require_memory(int64_t bytes) {
 
 Arena::Arena(int64_t bytes) : bytes_(bytes) {
   if (bytes <= 0) throw Error(ErrorCode::argument, "an arena needs a positive number of bytes; got " + std::to_string(bytes));
+#ifdef __GLIBC__
+  malloc_trim(0);  // what reading text and clustering freed is still held for the next of them
+#endif
   require_memory(bytes);  // the system would promise more than it has and end the process later
   void* data = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED) throw Error(ErrorCode::memory, "out of memory: " + mebibytes(bytes) + " could not be had");

@@ -30,6 +30,8 @@ export interface Plan {
 
 /** A share of the peak that training reaches on a CPU, where measuring a step would take too long. */
 const USUAL_SHARE = 0.4
+/** What the heap of a process that has read text and clustered it still holds when it trains; measured. */
+const READING = 40 * 2 ** 20
 /** A step that takes longer by this guess is not measured. */
 const LONGEST_MEASUREMENT = 5
 
@@ -89,7 +91,7 @@ export class Estimate {
     return teacher ? { method: 'slm-d', model, teacher: this.config(teacher), length } : undefined
   }
 
-  async plan(stages: readonly (Pick<Stage, 'name' | 'complete' | 'cost'>)[]): Promise<Plan> {
+  async plan(stages: readonly (Pick<Stage, 'name' | 'complete' | 'cost'> & { definition?: { early?: boolean } })[]): Promise<Plan> {
     const planned: PlannedStage[] = []
     for (const { name, complete, cost: { model, ...cost } } of stages) {
       planned.push({ name, cached: complete, ...cost, ...(cost.flops === undefined || !model ? {} : { seconds: cost.flops / await this.#pace(model) }) })
@@ -99,8 +101,9 @@ export class Estimate {
     if (available >= 0 && most > available) {
       throw new NichelmError('RESOURCE', `training needs ${mebibytes(most)}, but ${mebibytes(available)} are free`, { fix: 'Raise pretrain.accumulate or finetune.accumulate, set pretrain.recompute or finetune.recompute, or lower batch, corpus.context or the model\'s sizes.' })
     }
+    const program = this.#program + (stages.some(({ complete, definition }) => !complete && definition?.early) ? READING : 0)
     return {
-      parameters: countModel(this.config(this.setup.model)).parameters, memoryBytes: this.#program + most, recomputedMemoryBytes: this.#program + this.#together(planned, 'recomputedMemoryBytes'), flops: sum(todo.map(stage => stage.flops)), seconds: sum(todo.map(stage => stage.seconds)),
+      parameters: countModel(this.config(this.setup.model)).parameters, memoryBytes: program + most, recomputedMemoryBytes: program + this.#together(planned, 'recomputedMemoryBytes'), flops: sum(todo.map(stage => stage.flops)), seconds: sum(todo.map(stage => stage.seconds)),
       basis: [...this.#bases].join(', ') || 'nothing that trains', stages: planned,
     }
   }
