@@ -81,7 +81,8 @@ function checkExperts(setup: Setup, cell: Cell, place: Locate): void {
     if (wrong !== undefined) throw config(`there is no expert ${wrong}: they are 0 to ${count - 1}`, place, path)
   }
   if (cell.method === 'slm-mix') outside(setup.mixture.experts, ['mixture', 'experts'])
-  if (cell.choice === 'frequent') return
+  if (cell.choice === 'mean' && cell.method === 'slm-mix') throw config('slm-mix has no mean of experts: they are models of their own', place, ['choice', 'by'], 'Use frequent, best-pretrained or best-finetuned; mean is for slm-pn.')
+  if (cell.choice === 'frequent' || cell.choice === 'mean') return
   outside(setup.choice.experts, ['choice', 'experts'])
   const trained = expertsTrained(setup, cell), missing = setup.choice.experts?.find(expert => !trained.includes(expert))
   if (missing !== undefined) throw config(`expert ${missing} is to be tried, but only ${expertText(trained)} are trained`, place, ['choice', 'experts'], `Add ${missing} to mixture.experts, or leave that out to train all.`)

@@ -134,7 +134,7 @@ export class LocalSteps implements Steps, Disposable {
     const into = join(folder, 'model')
     await instantiate(projected, expert, into, this.#device(lane))
     addTokenizer(join(tokenizer, 'tokenizer.json'), into)
-    return { expert, parameters: countModel(openHuggingFace(into).config).parameters }
+    return { expert: typeof expert === 'number' ? expert : null, parameters: countModel(openHuggingFace(into).config).parameters }
   }
 
   choose: Steps['choose'] = async ({ lane, signal }, { experts, corpus: from, windows: sample, validationShare, seed }) => {

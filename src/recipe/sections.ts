@@ -114,7 +114,7 @@ export const SECTIONS = {
     rate: positive().optional().describe('learning rate; default: that of pretrain'),
   }).prefault({}),
   choice: z.strictObject({
-    by: z.enum(EXPERT_CHOICES).default('frequent').describe('slm-pn, slm-mix: the domain\'s expert. frequent: that of its most frequent cluster; best-pretrained: the one with the lowest loss on the domain\'s training part before fine-tuning; best-finetuned: fine-tune all, keep the best on the validation part'),
+    by: z.enum(EXPERT_CHOICES).default('frequent').describe('slm-pn, slm-mix: the domain\'s expert. frequent: that of its most frequent cluster; mean: of slm-pn, all experts, each as often as its cluster is in the domain; best-pretrained: the one with the lowest loss on the domain\'s training part before fine-tuning; best-finetuned: fine-tune all, keep the best on the validation part'),
     experts: numbers('experts').optional().describe('the experts that best-pretrained and best-finetuned try; default: all'),
     windows: count().default(512).describe('best-pretrained: evaluate on at most so many windows'),
   }).prefault({}),

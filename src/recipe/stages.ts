@@ -234,6 +234,16 @@ export class Stages {
     return { stage, label, suffix, choice: from.choice, snapshot: null, folder: () => `${stage.folder}/model` }
   }
 
+  /** The ordinary model of the mean of a projected network's experts, each as often as its cluster is in the cell's domain. */
+  instantiateMean(from: Pretrained, cell: Cell): ModelSource {
+    const suffix = `${from.suffix}${from.snapshot === null ? '' : this.budget(cell)}-mean`, label = `${cell.method}${suffix}`, tokenizer = this.tokenizer(), histogram = this.assign(this.domain(cell), cell.experts!, cell.seed)
+    const stage = this.#stage<InstantiateResult>('instantiate', {
+      name: `instantiate-${label}-${cell.domain}${this.size(cell.dataTokens)}`, settings: { expert: 'mean', snapshot: from.snapshot }, needs: [from.stage, histogram], planned: { expert: null, parameters: 0 },
+      run: at => this.options.steps.instantiate(at, { projected: from.folder(), expert: histogram.result.counts, tokenizer: tokenizer.folder }),
+    })
+    return { stage, label, suffix, choice: from.choice, snapshot: null, folder: () => `${stage.folder}/model` }
+  }
+
   /** The expert that is best before fine-tuning. `experts`: what gives the models' folders once `needs` are complete. */
   choose(cell: Cell, label: string, experts: readonly number[], needs: readonly Stage[], snapshot: number | null, input: () => ExpertsInput): Stage<ChooseResult> {
     const { choice: { windows }, finetune: { validationShare }, device: { kind, precision } } = this.setup, corpus = this.domain(cell), { seed } = cell

@@ -38,7 +38,8 @@ export type RunResult = {
 export type PretrainResult = RunResult & { models: { steps: number; folder: string; costs: StoredCosts }[] }
 /** `nll` of each expert tried, nats. */
 export type ChooseResult = { expert: number; nll: { expert: number; nll: number }[]; costs: StoredCosts }
-export type InstantiateResult = { expert: number; parameters: number }
+/** `expert`: null for a mean of them. */
+export type InstantiateResult = { expert: number | null; parameters: number }
 
 export type ModelChoice = Setup['model'] | Setup['llm']
 
@@ -95,8 +96,8 @@ export interface Steps {
   /** `draws`: windows that training will draw. */
   weights(context: StageContext, input: { generic: AssignResult; specialization: AssignResult; draws: number }): Promise<WeightsResult>
   pretrain(context: StageContext, input: PretrainInput): Promise<PretrainResult>
-  /** Writes the ordinary model of an expert of a projected network to model/. */
-  instantiate(context: StageContext, input: { projected: string; expert: number; tokenizer: string }): Promise<InstantiateResult>
+  /** Writes the ordinary model of an expert of a projected network, or of a mean by a weight for each, to model/. */
+  instantiate(context: StageContext, input: { projected: string; expert: number | number[]; tokenizer: string }): Promise<InstantiateResult>
   /** The expert with the lowest loss on the training part of the domain. */
   choose(context: StageContext, input: { experts: ExpertsInput; corpus: string; windows: number; validationShare: number; seed: number }): Promise<ChooseResult>
   finetune(context: StageContext, input: FinetuneInput): Promise<RunResult>

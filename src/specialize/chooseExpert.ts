@@ -6,8 +6,11 @@ import { evaluateCorpus, evaluateProjected } from '../evaluate/index.js'
 import { openProjected, type Precision } from '../model/index.js'
 import { deviceName, noCosts, type Costs } from '../train/index.js'
 
-/** Ways of choosing the expert that is fine-tuned (arXiv 2402.01093, section 3.4), cheapest first. */
-export const EXPERT_CHOICES = ['frequent', 'best-pretrained', 'best-finetuned'] as const
+/**
+ * Ways of choosing the expert that is fine-tuned, cheapest first: those of arXiv 2402.01093, section 3.4, and of a projected network the mean of all experts'
+ * vectors by the domain's histogram, which serves a domain of many clusters (the soup of arXiv 2502.01804).
+ */
+export const EXPERT_CHOICES = ['frequent', 'mean', 'best-pretrained', 'best-finetuned'] as const
 export type ExpertChoice = (typeof EXPERT_CHOICES)[number]
 
 /** The pretrained experts: those of a projected network, or models of a mixture, by cluster. */

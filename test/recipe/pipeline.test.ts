@@ -78,6 +78,17 @@ test('the expert is that of the choice, and untrained ones are told before anyth
   assert.deepEqual(all.filter(name => name.startsWith('finetune')), ['finetune-slm-mix-expert2-law'])
 })
 
+test('a projected network starts from the mean of its experts, by the histogram of the domain', async t => {
+  const folder = folderWith(t), only = ['methods=[slm-pn]', 'domains=[law]', 'projected.experts=3', 'pretrain.warmup=10', 'choice.by=mean'], weights: unknown[] = []
+  const instantiate: typeof STEPS.instantiate = async (context, input) => { weights.push(input.expert); return STEPS.instantiate(context, input) }
+  assert((await planned(folder, only)).some(({ name }) => name === 'finetune-slm-pn-mean-law'), 'known before the histogram is')
+  const names = await made(folder, only, { ...STEPS, instantiate })
+  assert(names.includes('instantiate-slm-pn-mean-law') && names.includes('finetune-slm-pn-mean-law'), String(names))
+  const { counts } = await STEPS.assign({} as never, {} as never)
+  assert.deepEqual(weights, [counts])
+  await assert.rejects(made(folder, ['methods=[slm-mix]', ...only.slice(1)]), /slm-mix has no mean of experts/)
+})
+
 test('a changed setting redoes only what depends on it', async t => {
   const folder = folderWith(t)
   assert.equal((await made(folder)).length, 30)

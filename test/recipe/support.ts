@@ -48,7 +48,7 @@ export const STEPS: Steps = {
   assign: async () => ({ counts: [1], windows: 1, entropy: 0, topCluster: 0, topFraction: 1, costs: costs(0) }),
   weights: async () => ({ target: [1], effectiveSampleSize: 1, divergence: 0, genericEntropy: 0, specializationEntropy: 0, topFraction: 1, mostRepeated: 1, movedMass: 0, warnings: [] }),
   pretrain: async (_, input) => pretrained(input),
-  instantiate: async (_, { expert }) => ({ expert, parameters: 1 }),
+  instantiate: async (_, { expert }) => ({ expert: typeof expert === 'number' ? expert : null, parameters: 1 }),
   choose: async () => ({ expert: 1, nll: [], costs: costs(7) }),
   finetune: async () => RUN,
   evaluate: async () => ({ nll: 1, perplexity: Math.E, bitsPerByte: 1, targets: 1 }),

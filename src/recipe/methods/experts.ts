@@ -22,7 +22,7 @@ interface Experts {
 export async function experts(context: CellContext): Promise<Outcome> {
   const { get, cell, stages } = context, source = cell.method === 'slm-pn' ? projected(context) : mixture(context), count = cell.experts!
   const { expert, costs } = await choose(context, source)
-  const from = source.model(expert), complete = source.trained.length === count
+  const from = expert === 'mean' ? stages.instantiateMean(stages.pretrained(cell), cell) : source.model(expert), complete = source.trained.length === count
   const generic: Promise<EvaluateResult> | null = complete
     ? get(stages.evaluateExperts(source.label, cell, source.needs(source.trained), source.snapshot, () => source.input(source.trained))) : null
   generic?.catch(() => {})
@@ -30,7 +30,7 @@ export async function experts(context: CellContext): Promise<Outcome> {
     source.pretraining(), get(stages.clustering(count, cell.seed)), get(stages.assign(stages.generic(), count, cell.seed)), get(from.stage),
   ])
   return specialize(context, {
-    from, generic, expert, pretrainingParameters: pretraining.parameters, pretraining: pretraining.run,
+    from, generic, ...(expert === 'mean' ? {} : { expert }), pretrainingParameters: pretraining.parameters, pretraining: pretraining.run,
     cost: { generic: { clustering: stages.sum(clustering.costs, assigned.costs), pretraining: pretraining.costs }, specialization: costs },
   })
 }
@@ -46,8 +46,9 @@ export async function frequentExpert({ get, cell, stages, setup }: CellContext):
   return { expert: topCluster, costs }
 }
 
-async function choose(context: CellContext, source: Experts): Promise<{ expert: number; costs: Parts }> {
+async function choose(context: CellContext, source: Experts): Promise<{ expert: number | 'mean'; costs: Parts }> {
   const { get, cell, stages, setup } = context
+  if (cell.choice === 'mean') return { expert: 'mean', costs: { choice: (await get(stages.assign(stages.domain(cell), cell.experts!, cell.seed))).costs } }
   if (cell.choice === 'frequent') {
     const { expert, costs } = await frequentExpert(context)
     return { expert, costs: { choice: costs } }

@@ -255,7 +255,7 @@ function choices({ points, sizes, domains }: Context): Finding {
   const rows = (['slm-pn', 'slm-mix'] as const).flatMap(method => sizes.flatMap(size => choicesOf(points, method, size).map(found => ({ method, size, ...found }))))
   const paper = PAPER.choice.perplexity
   return {
-    claim: 'Choosing the expert by its loss beats taking the most frequent cluster, but not by much.', paper: `Mixture of 64, 1M tokens: ${CHOICES.map(choice => `${choice} ${paper[choice]}`).join(', ')}.`,
+    claim: 'Choosing the expert by its loss beats taking the most frequent cluster, but not by much.', paper: `Mixture of 64, 1M tokens: ${Object.entries(paper).map(([choice, found]) => `${choice} ${found}`).join(', ')}.`,
     verdict: verdictOf(rows.map(({ points: found }) => gain(found.at(-1)!.after!, found[0]!.after!))),
     measured: rows.map(({ method, size, points: found, domains: on }) => `${method}, ${tokens(size)} tokens: ${found.map(point => `${point.choice} ${perplexity(point.after!.perplexity)} for ${costWords(point.cost.specialization)} a domain`).join('; ')}${part(on, domains.get(size)!)}.`),
   }

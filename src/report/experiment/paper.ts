@@ -56,7 +56,7 @@ export const PAPER = {
   ] as readonly { method: MethodName; generic: number | null; specialization: number; inference: number }[],
 
   /** Ways to choose the expert: the mixture of 64 experts, 1M tokens. */
-  choice: { method: 'slm-mix', experts: 64, dataTokens: 1e6, perplexity: { 'frequent': 17.32, 'best-pretrained': 17.05, 'best-finetuned': 16.98 } },
+  choice: { method: 'slm-mix', experts: 64, dataTokens: 1e6, perplexity: { 'frequent': 17.32, 'best-pretrained': 17.05, 'best-finetuned': 16.98 } as Readonly<Record<string, number>> },
 
   /** Entropy of the generic set's cluster histogram, nats, by the number of clusters. */
   genericEntropy: { 16: 2.73, 64: 4.07, 256: 5.46, 1024: 6.85 } as Readonly<Record<number, number>>,

@@ -83,7 +83,7 @@ export function pointsOf({ cells }: ExperimentResults): Point[] {
     || order(a.experts) - order(b.experts) || text(a.choice) - text(b.choice) || a.dataTokens - b.dataTokens)
 }
 
-export const CHOICES = ['frequent', 'best-pretrained', 'best-finetuned'] as const
+export const CHOICES = ['frequent', 'mean', 'best-pretrained', 'best-finetuned'] as const
 
 /** Names of settings that tell cells of one domain and seed apart. What differs between domains alone, such as the steps that were needed, does not. */
 function differing(cells: readonly Cell[]): string[] {

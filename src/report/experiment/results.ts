@@ -38,7 +38,7 @@ const cell = z.looseObject({
   /** Of slm-pn and slm-mix. */
   experts: count.nullable(),
   /** How the expert was chosen. */
-  choice: z.enum(['frequent', 'best-pretrained', 'best-finetuned']).nullable(),
+  choice: z.enum(['frequent', 'mean', 'best-pretrained', 'best-finetuned']).nullable(),
   expert: z.number().nullable(),
   seed: z.number(),
   /** What else is decisive: rates, steps, rank, alpha, ... */

@@ -124,7 +124,7 @@ export function choiceTable(view: View): string {
   if (!bodies.length) return ''
   return tableBlock([
     [{ text: 'method' }, { text: 'data', number: true }, { text: 'choice' }, { text: 'perplexity', number: true }, { text: 'cost, a domain', number: true }, { text: `the paper, ${PAPER.choice.experts} experts, 1M`, number: true, className: 'paper' }],
-  ], bodies, 'After fine-tuning; cost of specialization, the choice itself included. frequent: the most frequent cluster; best-pretrained: the least loss on the domain before fine-tuning; best-finetuned: all are fine-tuned, the best is kept.')
+  ], bodies, 'After fine-tuning; cost of specialization, the choice itself included. frequent: the most frequent cluster; mean: all experts, each as often as its cluster is in the domain; best-pretrained: the least loss on the domain before fine-tuning; best-finetuned: all are fine-tuned, the best is kept.')
 }
 
 /** Each domain after fine-tuning, method by method, with how far that lies from slm. */

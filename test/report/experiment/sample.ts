@@ -25,7 +25,7 @@ export function sampleResults({ domains = DOMAINS, sizes = [100_000, 400_000], b
       const large = method === 'llm' || method === 'llm-lora', model = large ? LARGE : SMALL, broad = i / domains.length
       const start = 4.6 + 0.12 * i - (large ? 0.17 : 0), pretrained = budget === null ? 8 : start - 0.14 * Math.log2(budget / 1e6)
       const less = { 'slm': 0, 'slm-is': 0.30 - 0.15 * broad + 0.012 * Math.log2((clusters ?? 64) / 64), 'slm-pn': 0.10 - 0.09 * broad, 'slm-mix': 0.09 - 0.1 * broad - 0.1 / Math.log2((budget ?? 2) / 5e5), 'slm-d': 0, 'slm-nopt': 0, 'llm': 0, 'llm-lora': 0 }[method]
-      const choosing = { 'frequent': 0, 'best-pretrained': 0.01, 'best-finetuned': 0.015 }[choice ?? 'frequent']
+      const choosing = { 'frequent': 0, 'mean': 0.005, 'best-pretrained': 0.01, 'best-finetuned': 0.015 }[choice ?? 'frequent']
       const before = pretrained - less - choosing
       const tuned = method === 'slm-nopt' ? 6.2 - 0.55 * Math.log2(size / 1e5) + 0.05 * i : before - 0.75 - 0.11 * Math.log2(size / 1e5) + 0.4 * less * (1 + 0.3 * Math.log2(size / 1e5)) - (method === 'slm-d' ? 0.02 : 0) + (method === 'llm-lora' ? 0.015 : 0)
       const factor = method === 'slm-pn' ? 1.2 : 1, pretraining = budget === null ? none : costs(model, budget, factor)
