@@ -6,7 +6,7 @@
 namespace nichelm::benchmark {
 
 const std::vector<KmeansCase>& kmeans_cases() {
-  static const std::vector<KmeansCase> cases{{20000, 128, 16}, {20000, 128, 64}, {20000, 384, 64}, {20000, 128, 1024}};
+  static const std::vector<KmeansCase> cases{{20000, 128, 16}, {20000, 128, 64}, {20000, 384, 64}, {20000, 128, 1024}, {20000, 384, 1024}};
   return cases;
 }
 

@@ -1,13 +1,14 @@
-// The inner loops of clustering for one instruction set; the compiler vectorises them. Sums over a row go in kLanes lanes, then pairwise.
+// The inner loops of clustering for one instruction set; the compiler vectorises them. Sums over a row go in kSumLanes lanes, then pairwise.
 #include <cmath>
 
 #include "cluster/kernels.h"
+#include "cluster/nearest.h"
 #include "runtime/bf16.h"
 
 namespace nichelm::cluster {
 namespace {
 
-constexpr int64_t kLanes = 16;
+constexpr int64_t kSumLanes = 16;
 
 // Columns are taken kBlock at a time, so that a block of y stays in registers while the row's terms are added.
 constexpr int64_t kBlock = 64;
@@ -68,12 +69,12 @@ void sum_rows(const float* x, int64_t width, const int32_t* rows, int64_t count,
 }
 
 NICHELM_INLINE float sum_of_squares(const float* x, int64_t width) {
-  float lane[kLanes] = {};
+  float lane[kSumLanes] = {};
   int64_t i = 0;
-  for (; i + kLanes <= width; i += kLanes)
-    for (int64_t l = 0; l < kLanes; ++l) lane[l] += x[i + l] * x[i + l];
+  for (; i + kSumLanes <= width; i += kSumLanes)
+    for (int64_t l = 0; l < kSumLanes; ++l) lane[l] += x[i + l] * x[i + l];
   for (int64_t l = 0; i < width; ++i, ++l) lane[l] += x[i] * x[i];
-  for (int64_t half = kLanes / 2; half > 0; half /= 2)
+  for (int64_t half = kSumLanes / 2; half > 0; half /= 2)
     for (int64_t l = 0; l < half; ++l) lane[l] += lane[l + half];
   return lane[0];
 }
@@ -92,30 +93,15 @@ void squared_norms(const float* x, int64_t rows, int64_t width, float* squares) 
   for (int64_t r = 0; r < rows; ++r) squares[r] = sum_of_squares(x + r * width, width);
 }
 
-void nearest(const float* dots, const float* squares, const float* centre_squares, int64_t rows, int64_t clusters, int32_t* label, float* distance) {
+void pack_centroids(const float* centroids, int64_t clusters, int64_t width, int64_t first, int64_t last, float* packed, float* squares) {
+  pack_centres(centroids, clusters, width, first, last, packed);
+  for (int64_t c = first; c < last; ++c) squares[c] = c < clusters ? sum_of_squares(centroids + c * width, width) : INFINITY;  // never the nearest
+}
+
+void nearest(const float* x, int64_t rows, int64_t width, const float* packed, const float* centre_squares, int64_t clusters, float* scratch, int32_t* label, float* distance) {
+  least_terms(x, rows, width, packed, centre_squares, clusters, scratch, label, distance);
   for (int64_t r = 0; r < rows; ++r) {
-    // The least of every lane with its first place, then the least of all: of equals, the first place.
-    float least[kLanes];
-    int32_t place[kLanes];
-    const float* dot = dots + r * clusters;
-    for (int64_t l = 0; l < kLanes; ++l) least[l] = l < clusters ? centre_squares[l] - 2 * dot[l] : INFINITY, place[l] = static_cast<int32_t>(l < clusters ? l : 0);
-    int64_t c = kLanes;
-    for (; c + kLanes <= clusters; c += kLanes)
-      for (int64_t l = 0; l < kLanes; ++l) {
-        const float d = centre_squares[c + l] - 2 * dot[c + l];
-        const bool less = d < least[l];
-        least[l] = less ? d : least[l];
-        place[l] = less ? static_cast<int32_t>(c + l) : place[l];
-      }
-    for (int64_t l = 0; c + l < clusters; ++l) {
-      const float d = centre_squares[c + l] - 2 * dot[c + l];
-      if (d < least[l]) least[l] = d, place[l] = static_cast<int32_t>(c + l);
-    }
-    int64_t best = 0;
-    for (int64_t l = 1; l < kLanes && l < clusters; ++l)
-      if (least[l] < least[best] || (least[l] == least[best] && place[l] < place[best])) best = l;
-    const float d = squares[r] + least[best];
-    label[r] = place[best];
+    const float d = sum_of_squares(x + r * width, width) + distance[r];
     distance[r] = d < 0 ? 0 : d;  // rounding can go below; NaN stays
   }
 }
@@ -125,6 +111,6 @@ void nearest(const float* dots, const float* squares, const float* centre_square
 #define NICHELM_JOIN(a, b) a##b
 #define NICHELM_KERNELS(isa) NICHELM_JOIN(kernels_, isa)
 extern const Kernels NICHELM_KERNELS(NICHELM_ISA);
-const Kernels NICHELM_KERNELS(NICHELM_ISA) = {sparse_rows, gram, sum_rows, normalise, squared_norms, nearest};
+const Kernels NICHELM_KERNELS(NICHELM_ISA) = {sparse_rows, gram, sum_rows, normalise, squared_norms, pack_centroids, nearest};
 
 }  // namespace nichelm::cluster

@@ -25,10 +25,19 @@ struct Kernels {
   void (*normalise)(float* x, int64_t rows, int64_t width);
   // squares[r] = |x[r]|²
   void (*squared_norms)(const float* x, int64_t rows, int64_t width, float* squares);
-  // label[r] = the c that minimises |x[r] - c|² = squares[r] - 2 dots[r,c] + centre_squares[c] (of several, the first), distance[r] = that, at least 0
-  void (*nearest)(const float* dots, const float* squares, const float* centre_squares, int64_t rows, int64_t clusters, int32_t* label, float* distance);
+  // Centroids first .. last - 1, as `nearest` reads them, and their squared norms; first and last are multiples of kNearestColumns. Behind the last
+  // centroid there are such that are never the nearest. packed: nearest_columns(clusters) * width floats, squares: nearest_columns(clusters)
+  void (*pack_centroids)(const float* centroids, int64_t clusters, int64_t width, int64_t first, int64_t last, float* packed, float* squares);
+  // label[r] = the c that minimises |x[r] - c|² = |x[r]|² - 2 x[r] · c + |c|² (of several, the first), distance[r] = that, at least 0.
+  // scratch: nearest_scratch(rows, width) floats
+  void (*nearest)(const float* x, int64_t rows, int64_t width, const float* packed, const float* centre_squares, int64_t clusters, float* scratch, int32_t* label, float* distance);
 };
 const Kernels& kernels_for(Isa isa);
+
+constexpr int64_t kNearestColumns = 32;  // of centroids in a panel, or a multiple of it
+constexpr int64_t nearest_columns(int64_t clusters) { return (clusters + kNearestColumns - 1) / kNearestColumns * kNearestColumns; }
+constexpr int64_t kNearestLanes = 16, kNearestRows = 14;  // at most, of a register and of a panel
+constexpr int64_t nearest_scratch(int64_t rows, int64_t width) { return (rows + kNearestRows) * (width + 2 * kNearestLanes); }
 
 constexpr int64_t kGramRows = 64;    // rows converted to double at a time
 constexpr int64_t kGramColumns = 8;  // widths are rounded up to this there

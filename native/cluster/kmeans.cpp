@@ -12,7 +12,7 @@
 namespace nichelm::cluster {
 namespace {
 
-constexpr int64_t kDotsBytes = 8 << 20;   // of one chunk of products: it stays in cache
+constexpr int64_t kTaskBytes = 256 << 10;  // of rows that one task compares with all centroids: part of the second cache
 constexpr int64_t kStartRows = 16384;     // rows at least that centres are chosen among
 constexpr int64_t kStartRowsEach = 16;    // ... and for each cluster
 
@@ -189,17 +189,18 @@ double column_variance(Cpu& device, const float* x, int64_t rows, int64_t width,
 void nearest(Cpu& device, const float* x, int64_t rows, int64_t width, const float* centroids, int64_t clusters, int32_t* labels, float* distances) {
   require(width >= 1 && clusters >= 1, "nearest: there must be a column and a centroid");
   const Kernels& kernels = kernels_for(device.isa());
-  const std::vector<float> centre_squares = squared_norms(device, centroids, clusters, width);
-  const int64_t step = std::max<int64_t>(64, kDotsBytes / 4 / clusters);
-  std::vector<float> dots(static_cast<size_t>(std::min(step, rows) * clusters)), squares(static_cast<size_t>(std::min(step, rows)));
-  for (int64_t begin = 0; begin < rows; begin += step) {
-    const int64_t count = std::min(step, rows - begin);
-    products(device, x + begin * width, count, width, centroids, clusters, dots.data());
-    device.split(count, [&](int64_t first, int64_t last) {
-      kernels.squared_norms(x + (begin + first) * width, last - first, width, squares.data() + first);
-      kernels.nearest(dots.data() + first * clusters, squares.data() + first, centre_squares.data(), last - first, clusters, labels + begin + first, distances + begin + first);
-    });
-  }
+  const int64_t columns = nearest_columns(clusters);
+  auto* packed = static_cast<float*>(device.shared_scratch(columns * (width + 1) * 4));
+  float* centre_squares = packed + columns * width;
+  device.split(columns / kNearestColumns, [&](int64_t first, int64_t last) {
+    kernels.pack_centroids(centroids, clusters, width, first * kNearestColumns, last * kNearestColumns, packed, centre_squares);
+  });
+  const int64_t step = std::clamp<int64_t>(kTaskBytes / (4 * width) / kNearestRows, 1, 64) * kNearestRows;
+  device.each((rows + step - 1) / step, [&](int64_t task, int thread) {
+    const int64_t first = task * step, count = std::min(step, rows - first);
+    auto* scratch = static_cast<float*>(device.scratch(thread, nearest_scratch(count, width) * 4));
+    kernels.nearest(x + first * width, count, width, packed, centre_squares, clusters, scratch, labels + first, distances + first);
+  });
 }
 
 Kmeans kmeans(Cpu& device, const float* x, int64_t rows, int64_t width, const KmeansOptions& options) {

@@ -62,7 +62,7 @@ void expect_error(ErrorCode code, const std::string& part, const std::vector<flo
 
 TEST(kmeans_nearest_is_brute_force) {
   struct Shape { int64_t rows, width, clusters; };
-  for (const auto& [rows, width, clusters] : {Shape{1, 1, 1}, {7, 3, 2}, {100, 17, 15}, {301, 64, 16}, {1000, 33, 47}, {70, 128, 300}, {40000, 5, 70}}) {
+  for (const auto& [rows, width, clusters] : {Shape{1, 1, 1}, {7, 3, 2}, {100, 17, 15}, {301, 64, 16}, {1000, 33, 47}, {70, 128, 300}, {29, 700, 33}, {40000, 5, 70}}) {
     const std::vector<float> x = test::normal(rows * width, 3), centroids = test::normal(clusters * width, 4);
     for (const int isa : test::isas()) {
       std::vector<int32_t> first;

@@ -1,5 +1,6 @@
 // exp, tanh, sigmoid and gelu in f32 as straight-line code, so that a loop over them becomes vector code. Errors are against the exact
 // value, in units in the last place (ulp), over the whole range (runtime/math_test.cpp measures them). NaN gives NaN.
+// gelu is for registers too: X is float, or a type that has the same few operations (runtime/several.h).
 // The polynomials of exp and tanh are those of Cephes (Moshier, netlib.org/cephes, expf and tanhf).
 #pragma once
 #include <cstdint>
@@ -8,6 +9,20 @@
 #include "runtime/bf16.h"
 
 namespace nichelm {
+
+// x, or the bound where x is beyond it; NaN stays.
+NICHELM_INLINE float at_most(float x, float bound) { return x > bound ? bound : x; }
+NICHELM_INLINE float at_least(float x, float bound) { return x < bound ? bound : x; }
+
+// p 2^n, n the whole number that was rounded to by adding 1.5 2^23, which is shifted; for normal p and p 2^n.
+NICHELM_INLINE float add_exponent(float p, float shifted) {
+  uint32_t bits, exponent;
+  std::memcpy(&bits, &p, 4);
+  std::memcpy(&exponent, &shifted, 4);
+  bits += exponent << 23;
+  std::memcpy(&p, &bits, 4);
+  return p;
+}
 
 // e^x, 1.5 ulp; overflow gives inf, underflow goes through the subnormals (there within 2 of their units) to 0. exp_fast(0) is 1.
 NICHELM_INLINE float exp_fast(float x) {
@@ -54,39 +69,31 @@ NICHELM_INLINE float tanh_fast(float x) {
 
 // e^-2u, u = sqrt(2/pi) (x + 0.044715 x³), for |x| <= 10, as a power of 2: a polynomial of degree 5 for the fraction (fitted for least relative error,
 // 1.3 2^-24), and the whole number added to the exponent's bits, which at that range never leaves the normal numbers.
-NICHELM_INLINE float gelu_exponential(float x) {
-  const float y = -x * (2.302208198144325f + 0.1029432395800235f * (x * x));  // -2u / ln 2
+template <class X> NICHELM_INLINE X gelu_exponential(X x) {
+  const X y = -x * (2.302208198144325f + 0.1029432395800235f * (x * x));  // -2u / ln 2
   constexpr float shift = 12582912.0f;
-  const float t = y + shift;
-  const float f = y - (t - shift);
-  float p = 1.327647129e-3f;
-  p = p * f + 9.675540961e-3f;
+  const X t = y + shift;
+  const X f = y - (t - shift);
+  X p = 1.327647129e-3f * f + 9.675540961e-3f;
   p = p * f + 5.550713092e-2f;
   p = p * f + 2.402212024e-1f;
   p = p * f + 6.931469440e-1f;
   p = p * f + 1.000000119f;
-  uint32_t exponent, bits;
-  std::memcpy(&exponent, &t, 4);
-  std::memcpy(&bits, &p, 4);
-  bits += exponent << 23;
-  std::memcpy(&p, &bits, 4);
-  return p;
+  return add_exponent(p, t);
 }
 
 // gelu(x) = x/2 (1 + tanh u) = x / (1 + e^-2u); the second form does not cancel where x is negative.
 // Error below 8 ulp for x > -2, below 3e-6 |gelu(x)| for x > -5, and below 1e-36 for x <= -10, where it stays at gelu(-10), about -1e-37.
-NICHELM_INLINE float gelu(float x) {
-  const float above = x < -10.0f ? -10.0f : x;  // comparisons this way round let NaN pass
-  const float within = above > 10.0f ? 10.0f : above;
-  return above / (1.0f + gelu_exponential(within));
+template <class X> NICHELM_INLINE X gelu(X x) {
+  const X above = at_least(x, -10.0f);
+  return above / (1.0f + gelu_exponential(at_most(above, 10.0f)));
 }
 
 // gelu'(x) = s + x s (1 - s) 2u', s = 1 / (1 + e^-2u), 2u' = 2 sqrt(2/pi) (1 + 3 · 0.044715 x²). Absolute error below 1e-6; inf gives 1, -inf 0.
-NICHELM_INLINE float gelu_derivative(float x) {
-  x = x > 10.0f ? 10.0f : x;  // beyond, it is 0 or 1 to within 1e-34
-  x = x < -10.0f ? -10.0f : x;
-  const float e = gelu_exponential(x);
-  const float s = 1.0f / (1.0f + e);
+template <class X> NICHELM_INLINE X gelu_derivative(X x) {
+  x = at_least(at_most(x, 10.0f), -10.0f);  // beyond, it is 0 or 1 to within 1e-34
+  const X e = gelu_exponential(x);
+  const X s = 1.0f / (1.0f + e);
   return s + x * (e * s) * s * (1.5957691216057308f + 0.21406443847659f * (x * x));
 }
 

@@ -72,7 +72,7 @@ template <class Kind, class T, class C> class Product {
   }
   // Where k lies across rows of memory, a few rows at a time for all the panels: whole lines are read, and their pages looked up, once.
   template <int Width, class Place> void pack_panels(const Operand<T>& x, int64_t block, Range panels, uint32_t* out, const Place& place) const {
-    const int64_t steps = steps_of(block), at_once = x.k_contiguous ? steps : 8;
+    const int64_t steps = steps_of(block), at_once = x.k_contiguous ? steps : kAcrossSteps;
     for (int64_t p = 0; p < steps; p += at_once)
       for (int64_t i = panels.first; i < panels.last; ++i) {
         int64_t first, count;

@@ -5,26 +5,23 @@
 #include <cstring>
 #include <utility>
 
-#include "runtime/bf16.h"
-#ifdef NICHELM_ISA_avx512bf16
-#include <immintrin.h>
-#endif
+#include "runtime/lanes.h"
 
 namespace nichelm {
 namespace {
 
 // Tile sizes: as many sums as leave registers for one row of b and a broadcast.
 #if defined(NICHELM_ISA_avx512) || defined(NICHELM_ISA_avx512bf16)
-constexpr int kLanes = 16, kRows = 14;
+constexpr int kRows = 14;
 #elif defined(NICHELM_ISA_avx2)
-constexpr int kLanes = 8, kRows = 6;
+constexpr int kRows = 6;
 #else
-constexpr int kLanes = 4, kRows = 4;
+constexpr int kRows = 4;
 #endif
 constexpr int kVectors = 2, kColumns = kVectors * kLanes, kTile = kRows * kColumns;
 
-typedef float Floats __attribute__((vector_size(kLanes * 4)));
-typedef uint32_t Words __attribute__((vector_size(kLanes * 4)));
+typedef Lanes Floats;
+typedef LaneBits Words;
 
 NICHELM_INLINE Floats load_floats(const void* p) { Floats x; std::memcpy(&x, p, sizeof x); return x; }
 NICHELM_INLINE Words load_words(const void* p) { Words x; std::memcpy(&x, p, sizeof x); return x; }
@@ -46,9 +43,12 @@ NICHELM_INLINE void multiply_add(PairBf16, Floats& sum, const uint32_t& a, Float
 }
 #endif
 
-// tile[i][j] (= or +=, by add) sum over steps of a[step][i] b[step][j], for i < R and j < V * kLanes. a: [steps][kRows], b: [steps][kColumns], tile: [kRows][kColumns].
-template <class Kind, int R, int V> void micro_kernel(int64_t steps, const uint32_t* a, const uint32_t* b, float* tile, bool add) {
-  Floats sum[R][V] = {};
+// sum[i][v] = over all steps a[step][i] b[step][v * kLanes ...]. a: [steps][kRows], b: [steps][kColumns].
+template <class Kind, int R, int V> NICHELM_INLINE void tile_sums(int64_t steps, const uint32_t* a, const uint32_t* b, Floats (&sum)[R][V]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < R; ++i)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) sum[i][v] = Floats{};
   for (int64_t p = 0; p < steps; ++p, a += kRows, b += kColumns) {
     Floats row[V];
 #pragma GCC unroll 4
@@ -58,6 +58,12 @@ template <class Kind, int R, int V> void micro_kernel(int64_t steps, const uint3
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) multiply_add(Kind{}, sum[i][v], a[i], row[v]);
   }
+}
+
+// tile[i][j] (= or +=, by add) the sums, for i < R and j < V * kLanes. tile: [kRows][kColumns].
+template <class Kind, int R, int V> void micro_kernel(int64_t steps, const uint32_t* a, const uint32_t* b, float* tile, bool add) {
+  Floats sum[R][V];
+  tile_sums<Kind>(steps, a, b, sum);
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i)
 #pragma GCC unroll 4

@@ -19,25 +19,21 @@ NICHELM_INLINE uint32_t word(SingleF32, const Bf16* x, int64_t) { return uint32_
 
 // kLanes words that lie one after the other along k.
 NICHELM_INLINE Words words(SingleF32, const float* x) { return load_words(x); }
-NICHELM_INLINE Words words(SingleF32, const Bf16* x) {
-  typedef uint16_t Halves __attribute__((vector_size(kLanes * 2)));
-  Halves halves;
-  std::memcpy(&halves, x, sizeof halves);
-  return __builtin_convertvector(halves, Words) << 16;
+NICHELM_INLINE Words halves(const Bf16* x) {
+  HalfLanes h;
+  std::memcpy(&h, x, sizeof h);
+  return widen_bits(h);
 }
+NICHELM_INLINE Words words(SingleF32, const Bf16* x) { return halves(x) << 16; }
 
-// Words of N neighbours along i at one step: row is the first value of k, next the second.
-template <int N> NICHELM_INLINE void across(SingleF32, const float* row, const float*, uint32_t* out) { std::memcpy(out, row, N * 4); }
-template <int N> NICHELM_INLINE void across(SingleF32, const Bf16* row, const Bf16*, uint32_t* out) {
-  for (int i = 0; i < N; ++i) out[i] = uint32_t{row[i].bits} << 16;
-}
+// Words of kLanes neighbours along i at one step: row is the first value of k, next the second.
+NICHELM_INLINE Words across(SingleF32, const float* row, const float*) { return load_words(row); }
+NICHELM_INLINE Words across(SingleF32, const Bf16* row, const Bf16*) { return halves(row) << 16; }
 
 #ifdef NICHELM_ISA_avx512bf16
 NICHELM_INLINE uint32_t word(PairBf16, const Bf16* x, int64_t left) { return x[0].bits | (left > 1 ? uint32_t{x[1].bits} << 16 : 0); }
 NICHELM_INLINE Words words(PairBf16, const Bf16* x) { return load_words(x); }
-template <int N> NICHELM_INLINE void across(PairBf16, const Bf16* row, const Bf16* next, uint32_t* out) {
-  for (int i = 0; i < N; ++i) out[i] = row[i].bits | uint32_t{next[i].bits} << 16;
-}
+NICHELM_INLINE Words across(PairBf16, const Bf16* row, const Bf16* next) { return halves(row) | halves(next) << 16; }
 #endif
 
 #ifdef __clang__
@@ -45,24 +41,39 @@ template <int N> NICHELM_INLINE void across(PairBf16, const Bf16* row, const Bf1
 #else
 #define NICHELM_MATMUL_SHUFFLE(x, y, ...) __builtin_shuffle(x, y, Words{__VA_ARGS__})
 #endif
-template <int... I> NICHELM_INLINE Words zip_low(Words x, Words y, std::integer_sequence<int, I...>) { return NICHELM_MATMUL_SHUFFLE(x, y, (I / 2 + I % 2 * kLanes)...); }
-template <int... I> NICHELM_INLINE Words zip_high(Words x, Words y, std::integer_sequence<int, I...>) {
-  return NICHELM_MATMUL_SHUFFLE(x, y, (kLanes / 2 + I / 2 + I % 2 * kLanes)...);
+// Neighbours taken from x and y in turn, one word or two at a time, within every part of four words; and the even or odd parts of x, then those of y.
+template <int Size, bool High, int... I> NICHELM_INLINE Words zip(Words x, Words y, std::integer_sequence<int, I...>) {
+  return NICHELM_MATMUL_SHUFFLE(x, y, (I / 4 * 4 + (Size == 1 ? I % 4 / 2 : I % 2) + 2 * High + (Size == 1 ? I % 2 : I % 4 / 2) * kLanes)...);
+}
+template <bool Odd, int... I> NICHELM_INLINE Words parts(Words x, Words y, std::integer_sequence<int, I...>) {
+  return NICHELM_MATMUL_SHUFFLE(x, y, (2 * I < kLanes ? I / 4 * 8 + 4 * Odd + I % 4 : kLanes + (I - kLanes / 2) / 4 * 8 + 4 * Odd + I % 4)...);
 }
 
-// Each round moves the top bit of the row number to the bottom of the column number, and the other way round.
+// First every four rows, part by part of four columns; then the parts, whose number's bits go from the column to the row one a round.
 NICHELM_INLINE void transpose(Words (&x)[kLanes]) {
   constexpr auto lanes = std::make_integer_sequence<int, kLanes>{};
+  constexpr int kParts = kLanes / 4;
+  Words y[kLanes];  // [column of a part][four rows], by and by the second is the part
 #pragma GCC unroll 4
-  for (int round = 1; round < kLanes; round *= 2) {
-    Words y[kLanes];
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes / 2; ++i) {
-      y[2 * i] = zip_low(x[i], x[i + kLanes / 2], lanes);
-      y[2 * i + 1] = zip_high(x[i], x[i + kLanes / 2], lanes);
+  for (int g = 0; g < kParts; ++g) {
+    const Words a = zip<1, false>(x[4 * g], x[4 * g + 1], lanes), b = zip<1, true>(x[4 * g], x[4 * g + 1], lanes);
+    const Words c = zip<1, false>(x[4 * g + 2], x[4 * g + 3], lanes), d = zip<1, true>(x[4 * g + 2], x[4 * g + 3], lanes);
+    y[g] = zip<2, false>(a, c, lanes), y[kParts + g] = zip<2, true>(a, c, lanes);
+    y[2 * kParts + g] = zip<2, false>(b, d, lanes), y[3 * kParts + g] = zip<2, true>(b, d, lanes);
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    Words* part = y + c * kParts;
+    if constexpr (kParts == 1) {
+      x[c] = part[0];
+    } else if constexpr (kParts == 2) {
+      x[c] = parts<false>(part[0], part[1], lanes), x[4 + c] = parts<true>(part[0], part[1], lanes);
+    } else {
+      const Words a = parts<false>(part[0], part[1], lanes), b = parts<true>(part[0], part[1], lanes);
+      const Words e = parts<false>(part[2], part[3], lanes), f = parts<true>(part[2], part[3], lanes);
+      x[c] = parts<false>(a, e, lanes), x[8 + c] = parts<true>(a, e, lanes);
+      x[4 + c] = parts<false>(b, f, lanes), x[12 + c] = parts<true>(b, f, lanes);
     }
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) x[i] = y[i];
   }
 }
 
@@ -90,20 +101,30 @@ template <class Kind, int Width, class T> void pack_along_k(const Operand<T>& x,
 }
 
 // k lies across rows of memory: a step is copied from one row, or zipped from two. Behind `count`, whatever follows in the operand is copied too
-// (no one reads what comes of it), but for its last rows, which nothing follows.
+// (no one reads what comes of it), but for its last rows, which nothing follows. Whole registers are stored, as in pack_along_k.
+// Rows that are packed after this are asked for: no prefetcher of the hardware sees that short pieces of far rows come next.
+constexpr int64_t kAcrossSteps = 8;  // that a caller packs of one panel before it goes to the next
 template <class Kind, int Width, class T> void pack_across_k(const Operand<T>& x, int64_t first, int64_t count, int64_t k_first, int64_t k_last, uint32_t* out) {
-  static constexpr T zeros[Width] = {};
+  constexpr int kRead = (Width + kLanes - 1) / kLanes * kLanes;
+  static constexpr T zeros[kRead] = {};
   for (int64_t k = k_first; k < k_last; k += Kind::values, out += Width) {
     const bool pair = Kind::values == 2 && k + 1 < k_last;
     const T* row = x.data + k * x.stride + first;
     const T* next = pair ? row + x.stride : zeros;
-    if ((k + pair) * x.stride + first + Width <= x.size) {
-      across<Width>(Kind{}, row, next, out);
-    } else {
-      T short_row[Width] = {}, short_next[Width] = {};
+    __builtin_prefetch(row + kAcrossSteps * Kind::values * x.stride);
+    if (pair) __builtin_prefetch(next + kAcrossSteps * Kind::values * x.stride);
+    T short_row[kRead], short_next[kRead];
+    if ((k + pair) * x.stride + first + kRead > x.size) {
+      std::memset(short_row, 0, sizeof short_row), std::memset(short_next, 0, sizeof short_next);
       std::memcpy(short_row, row, static_cast<size_t>(count) * sizeof(T));
       std::memcpy(short_next, next, static_cast<size_t>(count) * sizeof(T));
-      across<Width>(Kind{}, short_row, short_next, out);
+      row = short_row, next = short_next;
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < Width; i += kLanes) {
+      const Words step = across(Kind{}, row + i, next + i);
+      if (i + kLanes <= Width || k + Kind::values < k_last) store(out + i, step);
+      else std::memcpy(out + i, &step, static_cast<size_t>(Width - i) * 4);
     }
   }
 }
