@@ -4,11 +4,13 @@
 namespace nichelm::binding {
 
 void export_cluster(Napi::Env, Napi::Object exports);
+void export_cores(Napi::Env, Napi::Object exports);
 void export_device(Napi::Env, Napi::Object exports);
 void export_tokenizer(Napi::Env, Napi::Object exports);
 
 static Napi::Object start(Napi::Env env, Napi::Object exports) {
   export_cluster(env, exports);
+  export_cores(env, exports);
   export_device(env, exports);
   export_tokenizer(env, exports);
   return exports;

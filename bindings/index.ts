@@ -1,4 +1,5 @@
 export * from './cluster.js'
+export * from './cores.js'
 export * from './device.js'
 export { packageRoot } from './native.js'
 export * from './tokenizer.js'

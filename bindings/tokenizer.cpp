@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "common.h"
+#include "runtime/cores.h"
 #include "text/trainer.h"
 
 namespace nichelm::binding {

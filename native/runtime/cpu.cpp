@@ -48,20 +48,33 @@ bool runs(Isa isa) {
 
 }  // namespace
 
+std::vector<Isa> runnable_isas() {
+  std::vector<Isa> all;
+  for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512bf16})
+    if (runs(isa)) all.push_back(isa);
+  return all;
+}
+
 Isa best_isa() {
-  if (const char* forced = std::getenv("NICHELM_ISA"); forced && *forced) return parse_isa(forced);
-  for (Isa isa : {Isa::avx512bf16, Isa::avx512, Isa::avx2})
-    if (runs(isa)) return isa;
-  return Isa::portable;
+  const char* forced = std::getenv("NICHELM_ISA");
+  if (!forced || !*forced) return runnable_isas().back();
+  try {
+    return parse_isa(forced);
+  } catch (const Error& e) {
+    throw Error(e.code, std::string("the environment variable NICHELM_ISA: ") + e.what());
+  }
 }
 
 Isa parse_isa(const std::string& name) {
-  for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512bf16})
-    if (name == name_of(isa)) {
-      if (!runs(isa)) throw Error(ErrorCode::device, "instruction set '" + name + "' was asked for, but this CPU or this build does not have it");
-      return isa;
-    }
-  throw Error(ErrorCode::argument, "unknown instruction set '" + name + "'; there are portable, avx2, avx512, avx512bf16");
+  std::string known, possible;
+  for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512bf16}) known += (known.empty() ? "" : ", ") + std::string(name_of(isa));
+  for (const Isa isa : runnable_isas()) {
+    if (name == name_of(isa)) return isa;
+    possible += (possible.empty() ? "" : ", ") + std::string(name_of(isa));
+  }
+  for (const Isa isa : {Isa::avx2, Isa::avx512, Isa::avx512bf16})
+    if (name == name_of(isa)) throw Error(ErrorCode::device, "instruction set '" + name + "' was asked for, but this CPU or this build does not have it; it has " + possible);
+  throw Error(ErrorCode::argument, "unknown instruction set '" + name + "'; there are " + known);
 }
 
 namespace {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/cores.h"
 #include "runtime/op.h"
 #include "runtime/pool.h"
 
@@ -15,7 +16,8 @@ namespace nichelm {
 
 enum class Isa : uint8_t { portable, avx2, avx512, avx512bf16 };
 const char* name_of(Isa isa);
-Isa best_isa();                       // the best that this CPU can run
+Isa best_isa();                       // the best that this CPU can run, or what NICHELM_ISA forces; throws if that cannot be
+std::vector<Isa> runnable_isas();     // that this CPU can run and this build has, from the least to the best
 Isa parse_isa(const std::string&);    // throws if unknown, or if this CPU cannot run it
 
 class Cpu {

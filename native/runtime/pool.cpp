@@ -1,18 +1,11 @@
 #include "runtime/pool.h"
 
-#include <algorithm>
-#include <chrono>
-#include <cmath>
-#include <cstdio>
 #include <string>
 #include <system_error>
 #include <utility>
 
 #include "runtime/error.h"
 
-#ifdef __linux__
-#include <sched.h>
-#endif
 #ifdef __x86_64__
 #include <immintrin.h>
 #endif
@@ -85,21 +78,6 @@ void Pool::work(int thread) {
     attempt(thread);
     running_.fetch_sub(1, std::memory_order_release);
   }
-}
-
-int available_threads() {
-  int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-#ifdef __linux__
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) threads = std::max(1, CPU_COUNT(&set));
-  if (std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
-    double quota = 0, period = 0;
-    if (std::fscanf(file, "%lf %lf", &quota, &period) == 2 && period > 0)
-      threads = std::min(threads, std::max(1, static_cast<int>(std::ceil(quota / period))));
-    std::fclose(file);
-  }
-#endif
-  return threads;
 }
 
 }  // namespace nichelm

@@ -1,4 +1,4 @@
-// A fixed pool of threads that keeps to the cores it was given. Workers spin briefly between jobs, then sleep.
+// A fixed pool of threads, which keep to the cores of the process (cores.h says how many make sense). Workers spin briefly between jobs, then sleep.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -36,8 +36,5 @@ class Pool {
   std::mutex error_mutex_;
   std::exception_ptr error_;
 };
-
-// How many threads this process may use: CPU affinity, capped by the cgroup's quota.
-int available_threads();
 
 }  // namespace nichelm

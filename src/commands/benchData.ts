@@ -4,7 +4,7 @@ import { Device, kmeansFit, packageRoot } from '../../bindings/index.js'
 import { NichelmError } from '../base/errors.js'
 import { philox } from '../base/random.js'
 import { readDocuments, Tokenizer } from '../text/index.js'
-import { define, interruption, jsonOption, print } from './frame.js'
+import { define, interruption, jsonOption, print, threadsOption } from './frame.js'
 import { textOptions } from './textOptions.js'
 
 export const benchTokenizer = define({
@@ -14,8 +14,7 @@ export const benchTokenizer = define({
     text: { ...textOptions.text, demandOption: false, describe: 'Text; default: that of the quickstart' }, field: textOptions.field,
     vocabulary: { type: 'number', minimum: 257, default: 4096, describe: 'Entries of the tokenizer' },
     steps: { type: 'number', minimum: 1, default: 3, describe: 'Passes of encoding to time; the median counts' },
-    threads: { type: 'number', default: 0, describe: 'Threads; 0: all cores' },
-    ...jsonOption,
+    ...threadsOption, ...jsonOption,
   },
   examples: [['bench tokenizer --text "text/*.jsonl.gz" --vocabulary 32000', 'Megabytes of text a second']],
   run: async ({ text, field, vocabulary, steps, threads, json }) => {
@@ -45,8 +44,7 @@ export const benchKmeans = define({
     width: { type: 'number', minimum: 1, default: 128, describe: 'Dimensions' },
     clusters: { type: 'number', minimum: 1, default: 64, describe: 'Clusters' },
     iterations: { type: 'number', minimum: 1, default: 20, describe: 'Iterations at most' },
-    threads: { type: 'number', default: 0, describe: 'Threads; 0: all cores' },
-    ...jsonOption,
+    ...threadsOption, ...jsonOption,
   },
   examples: [['bench kmeans --rows 100000 --width 128 --clusters 1024', 'Seconds, and the FLOP/s of the distances']],
   run: async ({ rows, width, clusters, iterations: most, threads, json }) => {

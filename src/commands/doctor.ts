@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { cpus, freemem, totalmem } from 'node:os'
-import { availableThreads, Device, nativeOps, packageRoot } from '../../bindings/index.js'
+import { cores, Device, nativeOps, packageRoot, type Cores } from '../../bindings/index.js'
 import { EXIT_CODES, NichelmError } from '../base/errors.js'
 import { define, jsonOption, print } from './frame.js'
 
@@ -34,13 +34,20 @@ function native(): Finding[] {
     const memory = availableMemory < 0 ? freemem() : availableMemory
     return [
       { what: 'native addon', ok: true, found: `${ops.length} ops, in ${packageRoot}` },
-      { what: 'device', ok: true, found: `${kind}, ${isa}, ${threads} of ${availableThreads()} threads, ${cpus()[0]?.model.trim() ?? 'unknown processor'}` },
+      { what: 'device', ok: true, found: `${kind}, ${threads} threads, ${cpus()[0]?.model.trim() ?? 'unknown processor'}` },
+      { what: 'cores', ok: true, found: given(cores()) },
+      { what: 'instruction set', ok: true, found: `${isa}${process.env['NICHELM_ISA'] ? ', forced by NICHELM_ISA' : ''}; this CPU has ${cores().instructionSets.join(', ')}` },
       { what: 'memory', ok: true, found: `${gigabytes(memory)} of ${gigabytes(totalmem())} GB free` },
     ]
   } catch (error) {
     const { message, fix } = error instanceof NichelmError ? error : { message: String(error), fix: undefined }
     return [{ what: 'native addon', ok: false, found: message, ...(fix ? { fix } : {}) }]
   }
+}
+
+/** Whose cores they are, and what keeps some of them from us. */
+function given({ machine, affinity, quota, available }: Cores): string {
+  return `${available} of ${machine}, ${affinity < machine ? `affinity ${affinity}` : 'no affinity set'}, ${quota > 0 ? `cgroup quota ${+quota.toFixed(2)}` : 'no cgroup quota'}`
 }
 
 function tool(name: string, fix: string): Finding {

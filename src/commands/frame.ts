@@ -1,5 +1,6 @@
 import type { Argv, CommandModule, InferredOptionTypes, Options } from 'yargs'
 import { closest, distance } from 'fastest-levenshtein'
+import { availableThreads } from '../../bindings/index.js'
 import { EXIT_CODES, NichelmError } from '../base/errors.js'
 
 /** Aborted by SIGINT or SIGTERM: what runs saves and throws INTERRUPTED. */
@@ -50,7 +51,14 @@ function checkOptions(options: OptionTable, args: Record<string, unknown>): void
     if (typeof value !== 'number' || !Number.isFinite(value)) wrong(`--${name}: must be a number`)
     if (!fraction && !Number.isInteger(value)) wrong(`--${name} ${value}: must be a whole number`)
     if (Number(value) < minimum) wrong(`--${name} ${value}: must be at least ${minimum}`)
+    if (name === 'threads' && Number(value) > 0) checkThreads(Number(value))
   }
+}
+
+/** Throws USAGE for more threads than this process may use. */
+function checkThreads(threads: number): void {
+  const cores = availableThreads()
+  if (threads > cores) throw new NichelmError('USAGE', `--threads ${threads}: this process may use ${cores} core${cores === 1 ? '' : 's'}`, { fix: `Give 1 to ${cores}, or leave it out to use all of them; \`nichelm doctor\` tells which there are.` })
 }
 
 /** A verb that only holds others. */
@@ -69,9 +77,11 @@ export const verbs = (commands: readonly CommandModule[]): string[] =>
 
 export const jsonOption = { json: { type: 'boolean', default: false, describe: 'Print results as JSON; progress goes to standard error' } } as const satisfies OptionTable
 
+export const threadsOption = { threads: { type: 'number', default: 0, describe: 'Threads; 0: all cores' } } as const satisfies OptionTable
+
 export const deviceOptions = {
   device: { type: 'string', choices: ['cpu'] as const, default: 'cpu', describe: 'Device to compute on' },
-  threads: { type: 'number', default: 0, describe: 'Threads; 0: all cores' },
+  ...threadsOption,
   precision: { type: 'string', choices: ['f32', 'bf16'] as const, default: 'bf16' as 'f32' | 'bf16', describe: 'Precision of the computation' },
 } as const satisfies OptionTable
 

@@ -1,4 +1,4 @@
-import { availableParallelism } from 'node:os'
+import { availableThreads } from '../../bindings/index.js'
 import { NichelmError } from '../base/errors.js'
 import type { OptionTable } from './frame.js'
 
@@ -6,5 +6,5 @@ export const jobsOption = { jobs: { type: 'number', minimum: 1, default: 1, desc
 
 /** Throws USAGE for more jobs than there are cores. */
 export function checkJobs(jobs: number): void {
-  if (jobs > availableParallelism()) throw new NichelmError('USAGE', `--jobs ${jobs}: this machine has ${availableParallelism()} cores`)
+  if (jobs > availableThreads()) throw new NichelmError('USAGE', `--jobs ${jobs}: this process may use ${availableThreads()} cores`)
 }

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, statfsSync, statSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
 import { dirname, join } from 'node:path'
+import { availableThreads } from '../../bindings/index.js'
 import { NichelmError } from '../base/errors.js'
 import { openHuggingFace } from '../model/index.js'
 import { modelConfig } from '../model/config.js'
@@ -23,7 +23,7 @@ export function checkTogether(setup: Setup, place: Locate): void {
   const { steps, warmup } = setup.finetune
   if (steps !== undefined) risen(steps, warmup, place, ['finetune', 'warmup'])
   if (setup.clusters.count > setup.clusters.sample) throw config(`${setup.clusters.count} clusters cannot be found in a sample of ${setup.clusters.sample} windows`, place, ['clusters', 'count'])
-  if (setup.device.threads > availableParallelism()) throw config(`is ${setup.device.threads}, but this machine gives ${availableParallelism()}`, place, ['device', 'threads'], 'Use 0 for all of them.')
+  if (setup.device.threads > availableThreads()) throw config(`is ${setup.device.threads}, but this machine gives ${availableThreads()}`, place, ['device', 'threads'], 'Use 0 for all of them.')
   const trained = new Set([...setup.generic.files, ...setup.domains.flatMap(domain => domain.train.files)])
   const both = (files: string[], ...path: string[]) => {
     const file = files.find(item => trained.has(item))

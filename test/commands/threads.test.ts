@@ -1,0 +1,33 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { nichelm } from './commandLine.js'
+
+const WITH_THREADS = [['tokenizer', 'train', '--text', 'nowhere.txt', '--into', 'nowhere'], ['bench', 'matmul'], ['bench', 'tokenizer'], ['bench', 'kmeans'], ['bench', 'train']]
+
+for (const command of WITH_THREADS) {
+  test(`${command.slice(0, 2).join(' ')} refuses more threads than there are cores`, async () => {
+    const { code, err } = await nichelm([...command, '--threads', '5000'])
+    assert.equal(code, 2, err)
+    assert.match(err, /--threads 5000: this process may use \d+ cores?/)
+    assert.match(err, /Give 1 to \d+/)
+  })
+}
+
+test('an instruction set that cannot be had is told with the name of the variable', async () => {
+  const before = process.env['NICHELM_ISA']
+  process.env['NICHELM_ISA'] = 'abacus'
+  try {
+    const { code, err } = await nichelm(['bench', 'matmul', '--m', '8', '--n', '8', '--k', '8'])
+    assert.equal(code, 2, err)
+    assert.match(err, /NICHELM_ISA: unknown instruction set 'abacus'; there are portable, avx2, avx512, avx512bf16/)
+  } finally {
+    if (before === undefined) delete process.env['NICHELM_ISA']
+    else process.env['NICHELM_ISA'] = before
+  }
+})
+
+test('doctor names cores, quota and instruction set', async () => {
+  const { out } = await nichelm(['doctor'])
+  assert.match(out, /cores: \d+ of \d+, .*affinity.*, .*cgroup quota/)
+  assert.match(out, /instruction set: \w+.*; this CPU has portable/)
+})
