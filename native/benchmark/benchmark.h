@@ -17,6 +17,7 @@ struct Result {
   double flops = 0;       // FLOP/s
   double peak = 0;        // what the device can do at most, FLOP/s; flops / peak is the share
   double bytes = 0;       // bytes/s
+  double peak_bytes = 0;  // what streaming reaches, bytes/s; bytes / peak_bytes is the share
 };
 
 using Benchmark = std::vector<Result> (*)(Cpu& device);

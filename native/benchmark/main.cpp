@@ -49,13 +49,15 @@ void print_json(const Result& r, const Cpu& device) {
   if (r.flops > 0) std::printf(",\"gflops\":%.2f", r.flops * 1e-9);
   if (r.peak > 0) std::printf(",\"peak_gflops\":%.2f,\"peak_share\":%.4f", r.peak * 1e-9, r.flops / r.peak);
   if (r.bytes > 0) std::printf(",\"gigabytes_per_second\":%.3f", r.bytes * 1e-9);
+  if (r.peak_bytes > 0) std::printf(",\"peak_share\":%.4f", r.bytes / r.peak_bytes);
   std::printf("}\n");
 }
 
 void print_row(const Result& r) {
   std::printf("%-36s %-22s %-5s %10.3f", r.what.c_str(), r.shape.c_str(), r.type.c_str(), r.seconds * 1e3);
   r.flops > 0 ? std::printf(" %9.1f", r.flops * 1e-9) : std::printf(" %9s", "-");
-  r.peak > 0 ? std::printf(" %6.1f%%", 100 * r.flops / r.peak) : std::printf(" %7s", "-");
+  const double share = r.peak > 0 ? r.flops / r.peak : r.peak_bytes > 0 ? r.bytes / r.peak_bytes : 0;
+  share > 0 ? std::printf(" %6.1f%%", 100 * share) : std::printf(" %7s", "-");
   r.bytes > 0 ? std::printf(" %8.2f\n", r.bytes * 1e-9) : std::printf(" %8s\n", "-");
 }
 
