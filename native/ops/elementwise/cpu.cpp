@@ -1,8 +1,10 @@
-// CPU kernels: fixed blocks of elements over threads, vectorised by the compiler.
+// CPU kernels: fixed blocks of elements over threads, vectorised by the compiler; where the arithmetic is long, several registers at once.
+#include <type_traits>
+
 #include "ops/elementwise/elementwise.h"
 #include "runtime/bf16.h"
 #include "runtime/cpu.h"
-#include "runtime/math.h"
+#include "runtime/several.h"
 
 namespace nichelm {
 namespace {
@@ -54,21 +56,38 @@ template <class T> void scale(Cpu& device, const Scale& op) {
   });
 }
 
+// Calls body(i, lanes, n) for n registers from element i on: four whole ones while there are so many, then one at a time, the last in part.
+template <class Body> void registers(Cpu& device, int64_t size, const Body& body) {
+  static_assert(kBlock % (4 * kLanes) == 0);
+  blocks(device, size, [&](int64_t first, int64_t last) {
+    int64_t i = first;
+    for (; i + 4 * kLanes <= last; i += 4 * kLanes) body(i, AllLanes{}, std::integral_constant<int, 4>{});
+    for (; i + kLanes <= last; i += kLanes) body(i, AllLanes{}, std::integral_constant<int, 1>{});
+    if (i < last) body(i, SomeLanes{last - i}, std::integral_constant<int, 1>{});
+  });
+}
+template <int N, class T, class Which> NICHELM_INLINE Several<N> load_several(const T* x, Which lanes) {
+  Several<N> y;
+#pragma GCC unroll 4
+  for (int v = 0; v < N; ++v) y.part[v] = load(x + v * kLanes, lanes);
+  return y;
+}
+template <int N, class T, class Which> NICHELM_INLINE void store_several(const Several<N>& x, T* y, Which lanes) {
+#pragma GCC unroll 4
+  for (int v = 0; v < N; ++v) store(x.part[v], y + v * kLanes, lanes);
+}
+
 template <class T> void gelu_forward(Cpu& device, const Gelu& op) {
   const T* x = op.x.as<T>();
   T* y = op.y.as<T>();
-  blocks(device, op.y.size(), [=](int64_t first, int64_t last) {
-#pragma GCC ivdep
-    for (int64_t i = first; i < last; ++i) narrow(gelu(widen(x[i])), y[i]);
-  });
+  registers(device, op.y.size(), [=](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA { store_several(gelu(load_several<n()>(x + i, lanes)), y + i, lanes); });
 }
 
 template <class T> void gelu_backward(Cpu& device, const GeluGradient& op) {
   const T *dy = op.dy.as<T>(), *x = op.x.as<T>();
   T* dx = op.dx.as<T>();
-  blocks(device, op.dx.size(), [=](int64_t first, int64_t last) {
-#pragma GCC ivdep
-    for (int64_t i = first; i < last; ++i) narrow(widen(dy[i]) * gelu_derivative(widen(x[i])), dx[i]);
+  registers(device, op.dx.size(), [=](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+    store_several(load_several<n()>(dy + i, lanes) * gelu_derivative(load_several<n()>(x + i, lanes)), dx + i, lanes);
   });
 }
 
