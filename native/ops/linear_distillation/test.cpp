@@ -95,24 +95,24 @@ Result oracle(const Problem& p) {
   return in_f32(p, [&](const LinearDistillationGradient& op) { run(reference, op); });
 }
 
-Result kernel(Cpu& cpu, Problem p, Type type, bool frozen = false) {
+Result kernel(Device& device, Problem p, Type type, bool frozen = false) {
   Result r = poisoned(p);
   Operand x(type, p.rows(), p.x), weight(type, p.table(), p.weight), dx(type, p.rows());
   LinearDistillationGradient op{{x.tensor()}, {weight.tensor()}, {i32(p.targets, {p.s.tokens})}, {f32(p.token_weights, {p.s.tokens})}, {}, {}, {}, {f32(r.nll, {p.s.tokens})},
                                 {tensor(&r.loss, Type::f32, {1})}, {dx.tensor()}, {}, 0, 1};
   if (!frozen) op.dweight = {f32(r.dweight, p.table())};
   p.give(op);
-  run_op(cpu, op);
+  run_op(device, op);
   r.dx = dx.values();
   return r;
 }
 
-Result kernel_forward(Cpu& cpu, Problem p, Type type) {
+Result kernel_forward(Device& device, Problem p, Type type) {
   Result r = poisoned(p);
   Operand x(type, p.rows(), p.x), weight(type, p.table(), p.weight);
   LinearDistillation op{{x.tensor()}, {weight.tensor()}, {i32(p.targets, {p.s.tokens})}, {f32(p.token_weights, {p.s.tokens})}, {}, {}, {}, {f32(r.nll, {p.s.tokens})}, {tensor(&r.loss, Type::f32, {1})}, 0, 1};
   p.give(op);
-  run_op(cpu, op);
+  run_op(device, op);
   return r;
 }
 
@@ -181,8 +181,8 @@ TEST(linear_distillation_against_reference) {
       const Problem p(s, type);
       const Result want = oracle(p), loop = plain(p, type);
       Result first;
-      on_cpus([&](Cpu& cpu, const std::string& name, bool is_first) {
-        const Result got = kernel(cpu, p, type), forward = kernel_forward(cpu, p, type), frozen = kernel(cpu, p, type, true);
+      on_devices([&](Device& device, const std::string& name, bool is_first) {
+        const Result got = kernel(device, p, type), forward = kernel_forward(device, p, type), frozen = kernel(device, p, type, true);
         const std::string at = place(name, s, type);
         EXPECT(within(error(got.nll, want.nll), error(loop.nll, want.nll)), "nll: " + at);
         EXPECT(within(error({got.loss}, {want.loss}), error({loop.loss}, {want.loss})), "loss: " + at);
@@ -208,33 +208,33 @@ TEST(linear_distillation_gradient_by_finite_differences) {
 }
 
 TEST(linear_distillation_without_a_share_is_cross_entropy) {
-  on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+  on_devices([&](Device& device, const std::string& name, bool) {
     Problem p({67, 24, 101, 0, 3, 0, 2}, Type::f32);
-    const Result got = kernel(cpu, p, Type::f32);
+    const Result got = kernel(device, p, Type::f32);
     Result r = poisoned(p);
-    run_op(cpu, LinearCrossEntropyGradient{{f32(p.x, p.rows())}, {f32(p.weight, p.table())}, {i32(p.targets, {67})}, {f32(p.token_weights, {67})}, {f32(r.nll, {67})}, {tensor(&r.loss, Type::f32, {1})},
+    run_op(device, LinearCrossEntropyGradient{{f32(p.x, p.rows())}, {f32(p.weight, p.table())}, {i32(p.targets, {67})}, {f32(p.token_weights, {67})}, {f32(r.nll, {67})}, {tensor(&r.loss, Type::f32, {1})},
                                            {f32(r.dx, p.rows())}, {f32(r.dweight, p.table())}});
     EXPECT(same_bits(got.nll, r.nll) && error({got.loss}, {r.loss}) < 1e-7 && error(got.dx, r.dx) < 1e-6 && error(got.dweight, r.dweight) < 1e-6, name);
   });
 }
 
 TEST(linear_distillation_of_all_tokens_is_that_of_logits) {
-  on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+  on_devices([&](Device& device, const std::string& name, bool) {
     const Problem all({67, 24, 101, 101, 3, 0.7f, 2}, Type::f32);
     Problem logits = all;
     logits.s.k = 0;
-    const Result a = kernel(cpu, all, Type::f32), b = kernel(cpu, logits, Type::f32);
+    const Result a = kernel(device, all, Type::f32), b = kernel(device, logits, Type::f32);
     EXPECT(error({a.loss}, {b.loss}) < 1e-6 && error(a.dx, b.dx) < 1e-5 && error(a.dweight, b.dweight) < 1e-5 && same_bits(a.nll, b.nll), name);
   });
 }
 
 TEST(linear_distillation_lumps_the_rest) {  // one token, logits 0: p = 1/4 each; q = 0.5, and 0.3 as another token's or as the rest's
-  on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+  on_devices([&](Device& device, const std::string& name, bool) {
     const auto loss_of = [&](std::vector<int32_t> ids, std::vector<float> q) {
       std::vector<float> x(1), weight(4, 1), one(1, 1), nll(1), loss(1), dx(1);
       std::vector<int32_t> target(1);
       const int64_t k = static_cast<int64_t>(ids.size());
-      run_op(cpu, LinearDistillationGradient{{f32(x, {1, 1})}, {f32(weight, {4, 1})}, {i32(target, {1})}, {f32(one, {1})}, {}, {i32(ids, {1, k})}, {f32(q, {1, k})}, {f32(nll, {1})}, {f32(loss, {1})}, {f32(dx, {1, 1})}, {}, 1, 1});
+      run_op(device, LinearDistillationGradient{{f32(x, {1, 1})}, {f32(weight, {4, 1})}, {i32(target, {1})}, {f32(one, {1})}, {}, {i32(ids, {1, k})}, {f32(q, {1, k})}, {f32(nll, {1})}, {f32(loss, {1})}, {f32(dx, {1, 1})}, {}, 1, 1});
       return double{loss[0]};
     };
     const auto near = [](double a, double b) { return std::abs(a - b) < 1e-6; };
@@ -247,28 +247,28 @@ TEST(linear_distillation_lumps_the_rest) {  // one token, logits 0: p = 1/4 each
 }
 
 TEST(linear_distillation_far_logits) {  // beyond what exp can take, either way, known and lumped
-  on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+  on_devices([&](Device& device, const std::string& name, bool) {
     for (int64_t k : {0, 3, 20}) {
       Problem p({6, 4, 21, k, 5, 0.5f, 1.5f}, Type::f32);
       for (float& v : p.x) v *= 100;
       for (float& v : p.teacher) v *= 30;
       p.pick();
-      const Result want = oracle(p), got = kernel(cpu, p, Type::f32);
+      const Result want = oracle(p), got = kernel(device, p, Type::f32);
       EXPECT(error(got.nll, want.nll) < 1e-6 && error(got.dx, want.dx) < 1e-4 && error({got.loss}, {want.loss}) < 1e-6, name + ", k " + std::to_string(k));
     }
   });
 }
 
 TEST(linear_distillation_in_place) {  // dx where x is
-  on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+  on_devices([&](Device& device, const std::string& name, bool) {
     for (int counting : {5, 3}) {
       Problem p({23, 6, 19, 4, counting, 0.5f, 2}, Type::f32);
-      const Result apart = kernel(cpu, p, Type::f32);
+      const Result apart = kernel(device, p, Type::f32);
       Result r = poisoned(p);
       LinearDistillationGradient op{{f32(p.x, p.rows())}, {f32(p.weight, p.table())}, {i32(p.targets, {23})}, {f32(p.token_weights, {23})}, {}, {}, {}, {f32(r.nll, {23})},
                                     {tensor(&r.loss, Type::f32, {1})}, {f32(p.x, p.rows())}, {f32(r.dweight, p.table())}, 0, 1};
       p.give(op);
-      run_op(cpu, op);
+      run_op(device, op);
       r.dx = p.x;
       EXPECT(same(r, apart), name);
     }
@@ -276,14 +276,14 @@ TEST(linear_distillation_in_place) {  // dx where x is
 }
 
 TEST(linear_distillation_nan_is_seen) {
-  on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+  on_devices([&](Device& device, const std::string& name, bool) {
     for (Type type : {Type::f32, Type::bf16})
       for (int64_t k : {0, 4}) {
         const std::string at = name + ", k " + std::to_string(k);
         const Problem good({11, 6, 37, k, 3, 0.5f, 2}, type);
         const auto lost = [&](const Problem& p, size_t token) {
-          const Result got = kernel(cpu, p, type);
-          return std::isnan(got.loss) && std::isnan(got.dx[token * 6]) && std::isnan(kernel_forward(cpu, p, type).loss) && std::isfinite(got.dx[5 * 6]);
+          const Result got = kernel(device, p, type);
+          return std::isnan(got.loss) && std::isnan(got.dx[token * 6]) && std::isnan(kernel_forward(device, p, type).loss) && std::isfinite(got.dx[5 * 6]);
         };
         Problem p = good;
         p.x[0] = NAN;
@@ -301,7 +301,7 @@ TEST(linear_distillation_nan_is_seen) {
         }
         p = good;
         p.x[2 * 6] = NAN;  // a token that does not count
-        EXPECT(p.token_weights[2] == 0 && std::isfinite(kernel(cpu, p, type).loss), "in a token of weight 0: " + at);
+        EXPECT(p.token_weights[2] == 0 && std::isfinite(kernel(device, p, type).loss), "in a token of weight 0: " + at);
       }
   });
 }

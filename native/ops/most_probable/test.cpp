@@ -35,9 +35,9 @@ Result oracle(Shape s, std::vector<float> logits) {
   return r;
 }
 
-Result kernel(Cpu& cpu, Shape s, std::vector<float> logits) {
+Result kernel(Device& device, Shape s, std::vector<float> logits) {
   Result r(s);
-  run_op(cpu, r.op(s, logits));
+  run_op(device, r.op(s, logits));
   return r;
 }
 
@@ -70,8 +70,8 @@ TEST(most_probable_against_reference) {
     const std::vector<float> logits = logits_of(s);
     const Result want = oracle(s, logits), loop = plain(s, logits, want);
     Result first(s);
-    on_cpus([&](Cpu& cpu, const std::string& name, bool is_first) {
-      const Result got = kernel(cpu, s, logits);
+    on_devices([&](Device& device, const std::string& name, bool is_first) {
+      const Result got = kernel(device, s, logits);
       EXPECT(got.ids == want.ids, "ids: " + place(name, s));
       EXPECT(within(error(got.probabilities, want.probabilities), error(loop.probabilities, want.probabilities)), "probabilities: " + place(name, s));
       if (s.k < s.vocabulary) EXPECT(within(error(got.rest, want.rest), error(loop.rest, want.rest)), "rest: " + place(name, s));
@@ -85,22 +85,22 @@ TEST(most_probable_against_reference) {
 }
 
 TEST(most_probable_by_formula) {  // q = 1/2, 1/4, 1/8, 1/8
-  on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+  on_devices([&](Device& device, const std::string& name, bool) {
     const Shape s{1, 4, 1, 1, 1};
     const float two = std::log(2.0f);
-    const Result r = kernel(cpu, s, {0, 2 * two, 0, two});
+    const Result r = kernel(device, s, {0, 2 * two, 0, two});
     const double lost = 0.25 * std::log(0.25 * 3 / 0.5) + 2 * 0.125 * std::log(0.125 * 3 / 0.5);
     EXPECT(r.ids[0] == 1 && std::abs(r.probabilities[0] - 0.5f) < 1e-6f && std::abs(r.rest[0] - 0.5f) < 1e-6f && std::abs(r.lost[0] - lost) < 1e-6, name);
   });
 }
 
 TEST(most_probable_nan_is_seen) {
-  on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+  on_devices([&](Device& device, const std::string& name, bool) {
     const Shape s{3, 40, 6, 1, 2};
     for (size_t at : {0, 3, 39}) {
       std::vector<float> logits = logits_of(s);
       logits[40 + at] = NAN;
-      const Result r = kernel(cpu, s, logits);
+      const Result r = kernel(device, s, logits);
       bool seen = std::isfinite(r.probabilities[0]) && std::isfinite(r.rest[2]);
       for (size_t j = 0; j < 6; ++j) seen = seen && std::isnan(r.probabilities[6 + j]) && r.ids[6 + j] >= 0 && r.ids[6 + j] < 40;
       EXPECT(seen && std::isnan(r.rest[1]), name);
