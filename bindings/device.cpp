@@ -1,9 +1,12 @@
 // Device, arena, programs: open, compile, run, read and write, dispose.
 #include "device.h"
 
-#include "runtime/peak.h"
-
+#include <map>
 #include <vector>
+
+#include "cuda/load.h"
+#include "cuda/peak.h"
+#include "runtime/peak.h"
 
 namespace nichelm::binding {
 namespace {
@@ -22,28 +25,58 @@ Napi::Value list_ops(const Napi::CallbackInfo& info) {
   return ops;
 }
 
-// deviceOpen(threads: 0 for all, isa: '' for the best) -> device
+std::string version(int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); }
+
+// One for each GPU, as long as a handle holds it: its memory, stream and recorded programs are the process's.
+std::shared_ptr<Gpu> open_gpu(int ordinal) {
+  static std::map<int, std::weak_ptr<Gpu>> open;  // main thread only
+  auto gpu = open[ordinal].lock();
+  if (!gpu) open[ordinal] = gpu = std::make_shared<Gpu>(open_cuda(ordinal), ordinal);
+  return gpu;
+}
+
+// deviceOpen(threads: 0 for all, isa: '' for the best, GPU: its number, or -1 for the CPU) -> device
 Napi::Value device_open(const Napi::CallbackInfo& info) {
+  const int64_t gpu = integer(info[2], "index");
+  require(gpu >= -1 && gpu < 1024, "index must be the number of a GPU, counted from 0");
   const int64_t threads = integer(info[0], "threads");
   if (threads < 0 || threads > available_threads())
     throw Error(ErrorCode::argument, "threads must be between 1 and " + std::to_string(available_threads()) + ", the cores this process may use; got " + std::to_string(threads));
   const std::string isa = text(info[1], "isa");
-  return make_handle(info.Env(), std::make_shared<Device>(static_cast<int>(threads), isa.empty() ? best_isa() : parse_isa(isa)));
+  return make_handle(info.Env(), std::make_shared<Device>(static_cast<int>(threads), isa.empty() ? best_isa() : parse_isa(isa), gpu < 0 ? nullptr : open_gpu(static_cast<int>(gpu))));
 }
 
 Napi::Value device_describe(const Napi::CallbackInfo& info) {
   const auto device = get_handle<Device>(info[0]);
   Napi::Object facts = Napi::Object::New(info.Env());
-  facts.Set("kind", "cpu");
+  facts.Set("kind", device->gpu ? "cuda" : "cpu");
   facts.Set("isa", name_of(device->cpu.isa()));
   facts.Set("threads", device->cpu.threads());
   facts.Set("scratchBytes", static_cast<double>(device->cpu.scratch_bytes()));
   facts.Set("availableMemory", static_cast<double>(available_memory()));
+  if (!device->gpu) return facts;
+  const std::lock_guard lock(device->gpu->lock);
+  const CudaDescription there = device->gpu->device->describe();
+  Napi::Object gpu = Napi::Object::New(info.Env());
+  gpu.Set("name", there.name);
+  gpu.Set("index", device->gpu->ordinal);
+  gpu.Set("capability", std::to_string(there.major) + "." + std::to_string(there.minor));
+  gpu.Set("multiprocessors", there.multiprocessors);
+  gpu.Set("devices", there.devices);
+  gpu.Set("memory", static_cast<double>(there.memory));
+  if (const double bandwidth = stated_bandwidth(there)) gpu.Set("bandwidth", bandwidth);
+  gpu.Set("driver", version(there.driver));
+  gpu.Set("runtime", version(there.runtime));
+  facts.Set("availableMemory", static_cast<double>(there.available));
+  facts.Set("gpu", gpu);
   return facts;
 }
 
+// arenaCreate(bytes, device or undefined: the CPU's) -> arena
 Napi::Value arena_create(const Napi::CallbackInfo& info) {
   const int64_t size = integer(info[0], "bytes");
+  const auto gpu = info[1].IsUndefined() ? nullptr : get_handle<Device>(info[1])->gpu;
+  if (gpu) return make_handle(info.Env(), std::make_shared<Memory>(gpu, size));
   return make_handle(info.Env(), std::make_shared<Memory>(size), size);
 }
 
@@ -52,19 +85,23 @@ Napi::Value arena_write(const Napi::CallbackInfo& info) {
   const Bytes from = bytes(info[2], "data");
   // Kernels read some operands twice (token ids), so these must not change under them.
   require(memory->running == 0, "the arena cannot be written to while a program runs in it: wait for the run, or give it the data as writes");
-  memory->arena.write(integer(info[1], "offset"), from.data, static_cast<int64_t>(from.size));
+  memory->write(integer(info[1], "offset"), from.data, static_cast<int64_t>(from.size));
   return info.Env().Undefined();
 }
 
 Napi::Value arena_read(const Napi::CallbackInfo& info) {
   const Bytes into = bytes(info[2], "into");
-  get_handle<Memory>(info[0])->arena.read(integer(info[1], "offset"), into.data, static_cast<int64_t>(into.size));
+  get_handle<Memory>(info[0])->read(integer(info[1], "offset"), into.data, static_cast<int64_t>(into.size));
   return info.Env().Undefined();
 }
 
+void require_same(const Device& device, const Memory& memory) { require(device.gpu == memory.gpu(), "the arena is in the memory of another device"); }
+
 Napi::Value program_compile(const Napi::CallbackInfo& info) {
   const auto device = get_handle<Device>(info[0]);
-  return make_handle(info.Env(), std::make_shared<BoundProgram>(get_handle<Memory>(info[1]), text(info[2], "program"), device->cpu.isa()));
+  const auto memory = get_handle<Memory>(info[1]);
+  require_same(*device, *memory);
+  return make_handle(info.Env(), std::make_shared<BoundProgram>(memory, text(info[2], "program"), device->cpu.isa()));
 }
 
 // Counts a run of the memory's until it is let go of, with the task that holds it, on the main thread.
@@ -81,6 +118,7 @@ struct Command { std::vector<Copy> writes; std::shared_ptr<BoundProgram> program
 Napi::Value run_programs(const Napi::CallbackInfo& info) {
   const auto device = get_handle<Device>(info[0]);
   const auto memory = get_handle<Memory>(info[1]);
+  require_same(*device, *memory);
   if (!info[2].IsArray() || !info[3].IsArray()) throw to_js(info.Env(), "USAGE", "run: commands and reads must be arrays");
   std::vector<Command> commands;
   const auto list = info[2].As<Napi::Array>();
@@ -111,10 +149,11 @@ Napi::Value run_programs(const Napi::CallbackInfo& info) {
   auto work = [device, memory, running, commands = std::move(commands), reads = std::move(reads)]() mutable {
     const std::lock_guard lock(memory->lock);
     for (const Command& command : commands) {
-      for (const Copy& write : command.writes) memory->arena.write(write.offset, write.data.data(), static_cast<int64_t>(write.data.size()));
-      command.program->program.run(device->cpu);
+      for (const Copy& write : command.writes) memory->write(write.offset, write.data.data(), static_cast<int64_t>(write.data.size()));
+      command.program->run(*device);
     }
-    for (Copy& read : reads) memory->arena.read(read.offset, read.data.data(), static_cast<int64_t>(read.data.size()));
+    for (Copy& read : reads) memory->read(read.offset, read.data.data(), static_cast<int64_t>(read.data.size()));
+    memory->wait();  // so that what goes wrong on a GPU is told here
     return std::move(reads);
   };
   auto into = std::make_shared<Napi::ObjectReference>(Napi::Persistent(targets.As<Napi::Object>()));
@@ -134,11 +173,12 @@ Napi::Value run_programs(const Napi::CallbackInfo& info) {
 Napi::Value profile_program(const Napi::CallbackInfo& info) {
   const auto device = get_handle<Device>(info[0]);
   const auto program = get_handle<BoundProgram>(info[1]);
+  require_same(*device, *program->memory);
   return async(
       info.Env(),
       [device, program, running = hold(program->memory)] {
         const std::lock_guard lock(program->memory->lock);
-        return program->program.profile(device->cpu);
+        return program->profile(*device);
       },
       [](Napi::Env env, std::vector<Program::Timing>& timings) -> Napi::Value {
         Napi::Array list = Napi::Array::New(env);
@@ -159,14 +199,29 @@ Napi::Value dispose(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// devicePeak(device, 'f32' | 'bf16') -> promise of FLOP/s
+// devicePeak(device, 'f32' | 'bf16') -> promise of FLOP/s; of a GPU what its maker states, 0 where that is not known here
 Napi::Value device_peak(const Napi::CallbackInfo& info) {
   const auto device = get_handle<Device>(info[0]);
   const std::string name = text(info[1], "type");
   require(name == "f32" || name == "bf16", "type must be f32 or bf16");
   const Type type = name == "bf16" ? Type::bf16 : Type::f32;
   return async(
-      info.Env(), [device, type] { return measured_peak(device->cpu, type); }, [](Napi::Env env, double flops) -> Napi::Value { return Napi::Number::New(env, flops); }, device->calls);
+      info.Env(),
+      [device, type] {
+        if (!device->gpu) return measured_peak(device->cpu, type);
+        const std::lock_guard lock(device->gpu->lock);
+        return stated_peak(device->gpu->device->describe(), type);
+      },
+      [](Napi::Env env, double flops) -> Napi::Value { return Napi::Number::New(env, flops); }, device->calls);
+}
+
+// cudaLibrary() -> { driver: version or null, path }
+Napi::Value cuda_library(const Napi::CallbackInfo& info) {
+  Napi::Object facts = Napi::Object::New(info.Env());
+  const int driver = cuda_driver_version();
+  facts.Set("driver", driver ? Napi::Value(Napi::String::New(info.Env(), version(driver))) : info.Env().Null());
+  facts.Set("path", cuda_library_path());
+  return facts;
 }
 
 Napi::Value available(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), available_threads()); }
@@ -185,6 +240,7 @@ void export_device(Napi::Env env, Napi::Object exports) {
   define<run_programs>(env, exports, "run");
   define<profile_program>(env, exports, "profile");
   define<dispose>(env, exports, "dispose");
+  define<cuda_library>(env, exports, "cudaLibrary");
   define<available>(env, exports, "availableThreads");
 }
 

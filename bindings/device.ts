@@ -13,16 +13,53 @@ export const nativeOps = (): NativeOp[] => call('ops')
 /** Cores this process may use (affinity and cgroup). */
 export const availableThreads = (): number => call('availableThreads')
 
-export interface DeviceFacts {
-  kind: 'cpu'
-  /** Instruction set of the kernels: portable, avx2, avx512, avx512bf16. */
-  isa: string
-  threads: number
-  /** Bytes the kernels keep for packing and partial results. */
-  scratchBytes: number
-  /** Bytes of memory that could still be had; -1 where the system does not tell. */
-  availableMemory: number
+export type DeviceKind = 'cpu' | 'cuda'
+
+/** A GPU. Versions are CUDA's, such as 13.0. */
+export interface GpuFacts {
+  name: string
+  index: number
+  /** Compute capability, such as 9.0. */
+  capability: string
+  multiprocessors: number
+  /** GPUs that this process may use. */
+  devices: number
+  /** Bytes. */
+  memory: number
+  /** Bytes a second of its memory, by its maker; undefined for a GPU that is not in the table (native/cuda/peak.cpp). */
+  bandwidth?: number
+  /** The newest CUDA that the driver is for. */
+  driver: string
+  runtime: string
 }
+
+export interface DeviceFacts {
+  kind: DeviceKind
+  /** Instruction set of the CPU's kernels: portable, avx2, avx512, avx512bf16. */
+  isa: string
+  /** The CPU's; with a GPU they do what is done beside it. */
+  threads: number
+  /** Bytes the CPU's kernels keep for packing and partial results. */
+  scratchBytes: number
+  /** Bytes of the device's memory that could still be had; -1 where the system does not tell. */
+  availableMemory: number
+  /** Where kind is cuda. */
+  gpu?: GpuFacts
+}
+
+export interface DeviceOptions {
+  /** cpu if absent. */
+  kind?: DeviceKind
+  /** Which GPU, from 0. */
+  index?: number
+  /** 0 or absent for all available. */
+  threads?: number
+  /** Instruction set of the CPU's kernels; absent for the best. */
+  isa?: string
+}
+
+/** The newest CUDA that the NVIDIA driver is for (null: there is no driver), and where nichelm's CUDA library is looked for. */
+export const cudaLibrary = (): { driver: string | null; path: string } => call('cudaLibrary')
 
 class Handle implements Disposable {
   /** The addon's own object; other files of this folder pass it on. */
@@ -33,11 +70,11 @@ class Handle implements Disposable {
   [Symbol.dispose](): void { this.dispose() }
 }
 
-/** One allocation that programs work in. Offsets are in bytes. */
+/** One allocation that programs of one device work in. Offsets are in bytes. */
 export class Arena extends Handle {
   readonly bytes: number
-  /** Zeroed. Throws RESOURCE with how much was asked for and how much there is. */
-  constructor(bytes: number) { super(call('arenaCreate', bytes)); this.bytes = bytes }
+  /** Zeroed memory of the device, or of the CPU. Throws RESOURCE with how much was asked for and how much there is. */
+  constructor(bytes: number, device?: Device) { super(call('arenaCreate', bytes, device?.native)); this.bytes = bytes }
   /** Copies the whole array to `offset`. Throws USAGE if it does not fit inside. */
   write(offset: number, data: NumericArray): void { call('arenaWrite', this.native, offset, data) }
   /** Fills the whole array from `offset`. */
@@ -54,11 +91,14 @@ export interface OpTiming { op: string; calls: number; seconds: number }
 
 /** An open device. Calls to it run one after the other; the event loop stays free. */
 export class Device extends Handle {
-  /** `threads`: 0 or absent for all available; `isa`: absent for the best. Throws USAGE or DEVICE. */
-  constructor(options: { threads?: number; isa?: string } = {}) { super(call('deviceOpen', options.threads ?? 0, options.isa ?? '')) }
+  /** Throws USAGE, or DEVICE with what is missing: CUDA's library, a driver that is new enough, a GPU, kernels for its architecture. Never falls back to another. */
+  constructor({ kind = 'cpu', index = 0, threads = 0, isa = '' }: DeviceOptions = {}) { super(call('deviceOpen', threads, isa, kind === 'cuda' ? index : -1)) }
   describe(): DeviceFacts { return call('deviceDescribe', this.native) }
-  /** FLOP/s that the device reaches with multiply-adds on registers alone, measured in about 50 ms: what utilisation is a share of. */
-  peak(type: 'f32' | 'bf16'): Promise<number> { return call('devicePeak', this.native, type) }
+  /**
+   * FLOP/s that the device reaches at most: what utilisation is a share of. A CPU's is measured in about 50 ms, multiply-adds on registers alone; a GPU's is
+   * its maker's figure for dense products, and undefined for one that is not in the table (native/cuda/peak.cpp).
+   */
+  peak(type: 'f32' | 'bf16'): Promise<number | undefined> { return call<Promise<number>>('devicePeak', this.native, type).then(flops => flops || undefined) }
   /** Reads a program (see native/runtime/program.h). Throws USAGE that names the line and what is wrong in it. */
   compile(arena: Arena, text: string): Program { return new Program(call('programCompile', this.native, arena.native, text)) }
   /** Runs the commands in order, each after its writes (copied when this is called), then fills the arrays of `reads`. */

@@ -1,9 +1,12 @@
 // nichelm_bench [NAME] [--threads N] [--isa NAME] [--json]: runs the benchmarks whose names contain NAME, prints a table or JSON lines.
+// nichelm_bench [NAME] --device cuda [--index N] [--step FILE]... [--profile] [--small] [--json]: those of a GPU; files are of scripts/generate-steps.
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 
 #include "benchmark/benchmark.h"
+#include "benchmark/cuda.h"
+#include "cuda/load.h"
 
 namespace {
 
@@ -14,7 +17,9 @@ struct Arguments {
   std::string name;
   int threads = 0;
   Isa isa = best_isa();
-  bool json = false;
+  bool json = false, cuda = false;
+  int index = 0;
+  benchmark::CudaSettings settings;
 };
 
 Arguments parse(int argc, char** argv) {
@@ -32,24 +37,40 @@ Arguments parse(int argc, char** argv) {
       if (*end || end == text.c_str() || arguments.threads < 1) throw Error(ErrorCode::argument, "--threads must be a number of at least 1; got '" + text + "'");
     } else if (argument == "--isa") {
       arguments.isa = parse_isa(value());
+    } else if (argument == "--device") {
+      const std::string name = value();
+      if (name != "cpu" && name != "cuda") throw Error(ErrorCode::argument, "--device must be cpu or cuda; got '" + name + "'");
+      arguments.cuda = name == "cuda";
+    } else if (argument == "--index") {
+      arguments.index = std::atoi(value().c_str());
+    } else if (argument == "--step") {
+      arguments.settings.steps.push_back(value());
+    } else if (argument == "--small") {
+      arguments.settings.small = true;
+    } else if (argument == "--profile") {
+      arguments.settings.profile = true;
     } else if (argument == "--json") {
       arguments.json = true;
     } else if (argument[0] == '-' || !arguments.name.empty()) {
-      throw Error(ErrorCode::argument, "unknown argument '" + argument + "'; usage: nichelm_bench [NAME] [--threads N] [--isa NAME] [--json]");
+      throw Error(ErrorCode::argument, "unknown argument '" + argument + "'; usage: nichelm_bench [NAME] [--threads N] [--isa NAME] [--json], or [NAME] --device cuda [--index N] [--step FILE]... [--profile] [--small] [--json]");
     } else {
       arguments.name = argument;
     }
   }
+  if (!arguments.cuda && (arguments.settings.small || arguments.settings.profile || !arguments.settings.steps.empty())) throw Error(ErrorCode::argument, "--step, --profile and --small need --device cuda");
   return arguments;
 }
 
-void print_json(const Result& r, const Cpu& device) {
-  std::printf("{\"benchmark\":\"%s\",\"what\":\"%s\",\"shape\":\"%s\",\"type\":\"%s\",\"isa\":\"%s\",\"threads\":%d,\"seconds\":%.9g", r.benchmark.c_str(), r.what.c_str(), r.shape.c_str(),
-              r.type.c_str(), name_of(device.isa()), device.threads(), r.seconds);
+std::string about(const Cpu& device) { return std::string("\"isa\":\"") + name_of(device.isa()) + "\",\"threads\":" + std::to_string(device.threads()); }
+
+void print_json(const Result& r, const std::string& device) {
+  std::printf("{\"benchmark\":\"%s\",\"what\":\"%s\",\"shape\":\"%s\",\"type\":\"%s\",%s,\"seconds\":%.9g", r.benchmark.c_str(), r.what.c_str(), r.shape.c_str(), r.type.c_str(), device.c_str(), r.seconds);
   if (r.flops > 0) std::printf(",\"gflops\":%.2f", r.flops * 1e-9);
   if (r.peak > 0) std::printf(",\"peak_gflops\":%.2f,\"peak_share\":%.4f", r.peak * 1e-9, r.flops / r.peak);
   if (r.bytes > 0) std::printf(",\"gigabytes_per_second\":%.3f", r.bytes * 1e-9);
   if (r.peak_bytes > 0) std::printf(",\"peak_share\":%.4f", r.bytes / r.peak_bytes);
+  if (r.bandwidth > 0) std::printf(",\"bandwidth_share\":%.4f", r.bytes / r.bandwidth);
+  if (r.tokens > 0) std::printf(",\"tokens_per_second\":%.1f", r.tokens);
   std::printf("}\n");
 }
 
@@ -58,7 +79,39 @@ void print_row(const Result& r) {
   r.flops > 0 ? std::printf(" %9.1f", r.flops * 1e-9) : std::printf(" %9s", "-");
   const double share = r.peak > 0 ? r.flops / r.peak : r.peak_bytes > 0 ? r.bytes / r.peak_bytes : 0;
   share > 0 ? std::printf(" %6.1f%%", 100 * share) : std::printf(" %7s", "-");
-  r.bytes > 0 ? std::printf(" %8.2f\n", r.bytes * 1e-9) : std::printf(" %8s\n", "-");
+  r.bytes > 0 ? std::printf(" %8.2f", r.bytes * 1e-9) : std::printf(" %8s", "-");
+  if (r.bandwidth > 0) std::printf(" %5.1f%%", 100 * r.bytes / r.bandwidth);
+  if (r.tokens > 0) std::printf(" %12.0f tokens/s", r.tokens);
+  std::printf("\n");
+  if (!r.note.empty()) std::printf("  %s\n", r.note.c_str());
+}
+
+// A GPU cannot be faster than its maker says it is; a second-level cache may be, so only what is larger than any is held to the memory's bandwidth.
+void check_shares(const Result& r) {
+  constexpr double kCached = 512e6;
+  const bool wrong = (r.peak > 0 && r.flops > r.peak) || (r.bandwidth > 0 && r.bytes > r.bandwidth && r.bytes * r.seconds > kCached);
+  if (wrong) throw Error(ErrorCode::device, r.benchmark + ", " + r.what + ", " + r.shape + ": measured more than the GPU can do: the measurement is wrong");
+}
+
+int run_cuda_benchmarks(const Arguments& arguments) {
+  const std::unique_ptr<CudaDevice> device = open_cuda(arguments.index);
+  const std::string name = device->describe().name;
+  int found = 0;
+  for (const auto& entry : benchmark::cuda_entries()) {
+    if (std::string(entry.name).find(arguments.name) == std::string::npos) continue;
+    ++found;
+    if (!arguments.json) std::printf("%s, %s; shares of what its maker states\n%-36s %-22s %-5s %10s %9s %7s %8s\n", entry.name, name.c_str(), "what", "shape", "type", "ms", "GFLOP/s", "peak", "GB/s");
+    for (const Result& result : entry.body(*device, arguments.settings)) {
+      if (!arguments.settings.small) check_shares(result);
+      arguments.json ? print_json(result, "\"device\":\"" + name + "\"" + (arguments.settings.small ? ",\"small\":true" : "")) : print_row(result);
+    }
+    std::fflush(stdout);
+  }
+  if (found) return 0;
+  std::fprintf(stderr, "no benchmark of a GPU has '%s' in its name; there are:", arguments.name.c_str());
+  for (const auto& entry : benchmark::cuda_entries()) std::fprintf(stderr, " %s", entry.name);
+  std::fprintf(stderr, "\n");
+  return 2;
 }
 
 int run_benchmarks(const Arguments& arguments) {
@@ -68,7 +121,7 @@ int run_benchmarks(const Arguments& arguments) {
     if (entry.name.find(arguments.name) == std::string::npos) continue;
     ++found;
     if (!arguments.json) std::printf("%s, %s, threads %d\n%-36s %-22s %-5s %10s %9s %7s %8s\n", entry.name.c_str(), name_of(device.isa()), device.threads(), "what", "shape", "type", "ms", "GFLOP/s", "peak", "GB/s");
-    for (const Result& result : entry.body(device)) arguments.json ? print_json(result, device) : print_row(result);
+    for (const Result& result : entry.body(device)) arguments.json ? print_json(result, about(device)) : print_row(result);
     std::fflush(stdout);
   }
   if (found) return 0;
@@ -82,7 +135,8 @@ int run_benchmarks(const Arguments& arguments) {
 
 int main(int argc, char** argv) {
   try {
-    return run_benchmarks(parse(argc, argv));
+    const Arguments arguments = parse(argc, argv);
+    return arguments.cuda ? run_cuda_benchmarks(arguments) : run_benchmarks(arguments);
   } catch (const std::exception& e) {
     std::fprintf(stderr, "nichelm_bench: %s\n", e.what());
     return 2;

@@ -73,8 +73,25 @@ class Graph : public CudaGraph {
   }
   ~Graph() override { cudaGraphExecDestroy(executable_); }
   void replay() override { check_cuda(cudaGraphLaunch(executable_, stream_), "cudaGraphLaunch"); }
+  double seconds(int times) override {
+    const Event begin, end;
+    float milliseconds = 0;
+    check_cuda(cudaEventRecord(begin.event, stream_), "cudaEventRecord");
+    for (int i = 0; i < times; ++i) replay();
+    check_cuda(cudaEventRecord(end.event, stream_), "cudaEventRecord");
+    check_cuda(cudaEventSynchronize(end.event), "a kernel");
+    check_cuda(cudaEventElapsedTime(&milliseconds, begin.event, end.event), "cudaEventElapsedTime");
+    return static_cast<double>(milliseconds) * 1e-3 / times;
+  }
 
  private:
+  struct Event {
+    cudaEvent_t event = nullptr;
+    Event() { check_cuda(cudaEventCreate(&event), "cudaEventCreate"); }
+    ~Event() { cudaEventDestroy(event); }
+    Event(const Event&) = delete;
+  };
+
   cudaGraphExec_t executable_ = nullptr;
   cudaStream_t stream_;
 };
@@ -105,9 +122,9 @@ class Device : public CudaDevice {
     enter();
     size_t available = 0, all = 0;
     check_cuda(cudaMemGetInfo(&available, &all), "cudaMemGetInfo");
-    int driver = 0, runtime = 0;
-    cudaDriverGetVersion(&driver), cudaRuntimeGetVersion(&runtime);
-    return {properties_.name, properties_.major, properties_.minor, properties_.multiProcessorCount, static_cast<int64_t>(all), static_cast<int64_t>(available), driver, runtime};
+    int driver = 0, runtime = 0, count = 0;
+    cudaDriverGetVersion(&driver), cudaRuntimeGetVersion(&runtime), cudaGetDeviceCount(&count);
+    return {properties_.name, properties_.major, properties_.minor, properties_.multiProcessorCount, static_cast<int64_t>(all), static_cast<int64_t>(available), driver, runtime, count};
   }
 
   void* allocate(int64_t bytes) override {

@@ -14,6 +14,7 @@ struct CudaDescription {
   int multiprocessors;
   int64_t memory, available;   // bytes
   int driver, runtime;         // CUDA versions, 1000 major + 10 minor
+  int devices;                 // how many the process may use
 };
 
 // Calls that were recorded, with their operands' places.
@@ -21,6 +22,8 @@ class CudaGraph {
  public:
   virtual ~CudaGraph() = default;
   virtual void replay() = 0;
+  // Seconds of one replay, by the device's own clock, of so many in a row. Waits for them.
+  virtual double seconds(int times) = 0;
 };
 
 // Calls run in order, behind the host's back; read and synchronize wait for them. Not for several threads at once.

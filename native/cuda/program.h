@@ -13,6 +13,8 @@ class CudaProgram {
   CudaProgram(std::string_view text, CudaDevice& device, void* memory, int64_t bytes);
 
   void run();  // starts it; CudaDevice::read and synchronize wait for it
+  double seconds(int times);  // of one run, by the device's own clock, of so many in a row; waits for them
+  std::vector<Program::Timing> profile() const;  // runs the calls once, waiting for each op's
   int64_t calls() const { return static_cast<int64_t>(calls_.size()); }
 
  private:

@@ -1,6 +1,9 @@
 #include "emulator/device.h"
 
+#include <unistd.h>
+
 #include <array>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -46,6 +49,11 @@ class Graph : public CudaGraph {
   void replay() override {
     for (const Call& call : calls_) call.kernel(stream_, call.op);
   }
+  double seconds(int times) override {
+    const auto begin = std::chrono::steady_clock::now();
+    for (int i = 0; i < times; ++i) replay();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / times;
+  }
 
  private:
   Cuda& stream_;
@@ -54,7 +62,10 @@ class Graph : public CudaGraph {
 
 class Device : public CudaDevice {
  public:
-  CudaDescription describe() override { return {"emulated by the CPU", 8, 0, stream_.multiprocessors(), 0, 0, 0, 0}; }
+  CudaDescription describe() override {
+    const auto bytes = [](int pages) { return static_cast<int64_t>(sysconf(pages)) * sysconf(_SC_PAGESIZE); };
+    return {"emulated by the CPU", 8, 0, stream_.multiprocessors(), bytes(_SC_PHYS_PAGES), bytes(_SC_AVPHYS_PAGES), 0, 0, 1};
+  }
   void* allocate(int64_t bytes) override {
     auto memory = std::make_unique<Memory>(bytes);
     void* data = memory->data();

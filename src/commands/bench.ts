@@ -1,14 +1,12 @@
-import { Arena, Device, type DeviceFacts } from '../../bindings/index.js'
 import { NichelmError } from '../base/errors.js'
-import { Layout, lower } from '../graph/lower.js'
-import { trace } from '../graph/op.js'
-import { attention as attentionOp, cast, matmul as matmulOp } from '../graph/ops/index.js'
-import { persistent, type DType } from '../graph/tensor.js'
+import { adamw as adamwOp, attention as attentionOp, basisAdamw, cast, matmul as matmulOp, project as projectOp } from '../graph/ops/index.js'
+import { persistent } from '../graph/tensor.js'
 import { countMethod, RECOMPUTE, type NetworkOptions, type Recompute } from '../model/index.js'
 import { measureStep } from '../train/index.js'
 import { benchKmeans, benchTokenizer } from './benchData.js'
 import { benchInference } from './benchInference.js'
-import { define, deviceOptions, group, interruption, jsonOption, print } from './frame.js'
+import { about, rated, share, timed, traffic, utilisation } from './benchTimed.js'
+import { define, deviceOptions, group, interruption, jsonOption, openDevice, print } from './frame.js'
 import { methodOptions, methodSizes } from './methodOptions.js'
 import { modelOptions } from './modelOptions.js'
 
@@ -28,18 +26,18 @@ const train = define({
   },
   examples: [['bench train --model nano --vocab 4096 --batch 32 --context 256 --precision bf16 --threads 2 --steps 10 --json', 'Tokens a second, and the share of the measured peak'],
     ['bench train --model pico --vocab 4096 --batch 64 --method slm-pn --experts 16', 'The same of a projected network; compare with --method slm']],
-  run: async ({ batch, context, steps, recompute, threads, precision, json, groups, experts, ...model }) => {
+  run: async ({ batch, context, steps, recompute, device: name, threads, precision, json, groups, experts, ...model }) => {
     const projects = model.method === 'slm-pn'
     if (experts !== undefined && !projects) throw new NichelmError('USAGE', `--experts: belongs to slm-pn, not to ${model.method}`, { fix: 'Give --method slm-pn, or leave --experts out.' })
     const sizes = { ...methodSizes({ ...model, context, ...(projects ? { experts: experts ?? 16 } : {}) }, batch), rowsPerGroup: batch / groups }
     const { model: config, projected } = sizes, length = context ?? config.context
     const network: NetworkOptions | undefined = projected && { kind: 'projected', projected, groups }
-    using device = new Device({ threads })
+    using device = openDevice({ device: name, threads })
     const peak = await device.peak(precision)
     const { secondsPerStep, tokensPerStep, memoryBytes, plannedResidentBytes, peakResidentBytes } = await measureStep({ device, config, precision, network, rows: batch, length, steps, recompute, signal: interruption.signal })
     const { pretrainingParameters: parameters, pretrainingFlopsPerToken } = countMethod({ ...sizes, length }), flopsPerToken = pretrainingFlopsPerToken!, tokensPerSecond = tokensPerStep / secondsPerStep
-    const result = { ...about(device.describe()), model: model.model, method: model.method, ...(projected ? { experts: projected.experts, groups } : {}), precision, recompute, batch, context: length, steps, tokensPerSecond, secondsPerStep, parameters, flopsPerToken, flopsPerSecond: tokensPerSecond * flopsPerToken, peakFlopsPerSecond: peak, peakFraction: tokensPerSecond * flopsPerToken / peak, memoryBytes, plannedResidentBytes, peakResidentBytes }
-    print(json, result, () => `${model.model}${projected ? `, ${projected.experts} experts in ${groups} groups` : ''}, ${precision}, ${batch} rows of ${length}: ${Math.round(tokensPerSecond).toLocaleString('en')} tokens/s, ${(1000 * secondsPerStep).toFixed(0)} ms a step, ${share(result)}; memory ${mebibytes(plannedResidentBytes)} planned${peakResidentBytes === null ? '' : `, ${mebibytes(peakResidentBytes)} held at the most`}`)
+    const result = { ...about(device.describe()), model: model.model, method: model.method, ...(projected ? { experts: projected.experts, groups } : {}), precision, recompute, batch, context: length, steps, tokensPerSecond, secondsPerStep, parameters, flopsPerToken, ...rated(device, tokensPerSecond * flopsPerToken, peak), memoryBytes, plannedResidentBytes, peakResidentBytes }
+    print(json, result, () => `${model.model}${projected ? `, ${projected.experts} experts in ${groups} groups` : ''}, ${precision}, ${batch} rows of ${length}: ${Math.round(tokensPerSecond).toLocaleString('en')} tokens/s, ${(1000 * secondsPerStep).toFixed(device.describe().gpu ? 2 : 0)} ms a step, ${share(result)}; memory ${plannedResidentBytes === null ? mebibytes(memoryBytes) : `${mebibytes(plannedResidentBytes)} planned`}${peakResidentBytes === null ? '' : `, ${mebibytes(peakResidentBytes)} held at the most`}${utilisation(tokensPerSecond, flopsPerToken, peak)}`)
   },
 })
 
@@ -56,8 +54,8 @@ const matmul = define({
     ...deviceOptions, ...jsonOption,
   },
   examples: [['bench matmul -m 1024 -n 1024 -k 1024 --precision f32', 'FLOP/s, and the share of the measured peak']],
-  run: async ({ m, n, k, steps, threads, precision, json }) => {
-    const result = { m, n, k, ...await timed({ threads, precision, steps }, dtype => void matmulOp(persistent('a', dtype, [m, k]), persistent('b', dtype, [k, n]), { into: persistent('c', dtype, [m, n]) })) }
+  run: async ({ m, n, k, steps, device, threads, precision, json }) => {
+    const result = { m, n, k, ...await timed({ device, threads, precision, steps }, dtype => void matmulOp(persistent('a', dtype, [m, k]), persistent('b', dtype, [k, n]), { into: persistent('c', dtype, [m, n]) })) }
     print(json, result, () => `${m} x ${n} x ${k}, ${precision}: ${(1000 * result.seconds).toFixed(2)} ms, ${share(result)}`)
   },
 })
@@ -74,8 +72,8 @@ const attention = define({
     ...deviceOptions, ...jsonOption,
   },
   examples: [['bench attention --rows 8 --context 1024 --heads 8 --head-width 64', 'FLOP/s over the visible half, and the share of the measured peak']],
-  run: async ({ rows, context, heads, 'head-width': headWidth, steps, threads, precision, json }) => {
-    const measured = await timed({ threads, precision, steps }, dtype => {
+  run: async ({ rows, context, heads, 'head-width': headWidth, steps, device, threads, precision, json }) => {
+    const measured = await timed({ device, threads, precision, steps }, dtype => {
       const y = attentionOp(persistent('qkv', dtype, [rows, context, 3 * heads * headWidth]), persistent('starts', 'i32', [rows, context]), heads)
       // Something must read the result, or it is not computed; this copy is little beside it.
       const other = dtype === 'f32' ? 'bf16' : 'f32'
@@ -85,26 +83,46 @@ const attention = define({
   },
 })
 
-const about = ({ kind, isa, threads }: DeviceFacts) => ({ device: kind, isa, threads })
+// Bytes that a program must read and write are counted by formula; a share of memory's bandwidth is told where its maker states that.
+const project = define({
+  command: 'project',
+  describe: 'Speed of a projected network\'s own passes over the basis: projecting a step\'s groups, and the basis\' optimizer',
+  options: {
+    rows: { type: 'number', minimum: 1, default: 1024, describe: 'Rows of the matrix' },
+    columns: { type: 'number', minimum: 1, default: 4096, describe: 'Columns of the matrix' },
+    experts: { type: 'number', minimum: 2, default: 32, describe: 'Experts, as many basis matrices, and vectors as long' },
+    groups: { type: 'number', minimum: 1, default: 8, describe: 'Groups of rows a step, each of one expert' },
+    steps: { type: 'number', minimum: 1, default: 10, describe: 'Passes to time; the median counts' },
+    ...deviceOptions, ...jsonOption,
+  },
+  examples: [['bench project --rows 1024 --columns 4096 --experts 32 --groups 8', 'Bytes a second of both passes']],
+  run: async ({ rows, columns, experts: count, groups, steps, device, threads, precision, json }) => {
+    const options = { device, threads, precision, steps }, size = rows * columns, f32 = (name: string, ...shape: number[]) => persistent(name, 'f32', shape)
+    const basis = f32('basis', count, rows, columns), coefficients = f32('coefficients', groups, count)
+    const one = { ...await timed(options, dtype => projectOp({ experts: f32('experts', count, count), mix: f32('mix', count, count), basis, ids: persistent('ids', 'i32', [groups]) }, 1 / count, { coefficients, weights: persistent('weights', dtype, [groups, rows, columns]) }),
+      size * (4 * count + (precision === 'bf16' ? 2 : 4) * groups)) }
+    const other = { ...await timed(options, () => basisAdamw({ dweights: f32('dweights', groups, rows, columns), coefficients, basis, m: f32('m', count, rows, columns), v: f32('v', count, rows, columns) }, f32('clip', 1), f32('schedule', 3), ADAMW), size * (24 * count + 4 * groups)) }
+    print(json, { rows, columns, experts: count, groups, project: one, optimizer: other }, () => `basis of ${count} matrices of ${rows} x ${columns}, ${groups} groups, ${precision}\nproject    ${traffic(one)}\noptimizer  ${traffic(other)}`)
+  },
+})
 
-const share = ({ flopsPerSecond, peakFraction }: { flopsPerSecond: number; peakFraction: number }): string => `${(flopsPerSecond / 1e9).toFixed(1)} GFLOP/s, ${(100 * peakFraction).toFixed(1)}% of the measured peak`
+const adamw = define({
+  command: 'adamw',
+  describe: 'Speed of the optimizer\'s update',
+  options: {
+    parameters: { type: 'number', minimum: 1, default: 10_000_000, describe: 'Parameters' },
+    steps: { type: 'number', minimum: 1, default: 20, describe: 'Updates to time; the median counts' },
+    ...deviceOptions, ...jsonOption,
+  },
+  examples: [['bench adamw --parameters 126000000', 'Bytes a second: gradient, parameters and moments read, all but the gradient and a bf16 copy written']],
+  run: async ({ parameters, steps, device, threads, precision, json }) => {
+    const run = (name: string) => persistent(name, 'f32', [parameters]), copy = precision === 'bf16' ? { copy: persistent('copy', 'bf16', [parameters]) } : {}
+    const measured = await timed({ device, threads, precision, steps }, () => adamwOp({ gradient: run('gradient'), p: run('p'), m: run('m'), v: run('v'), ...copy }, persistent('clip', 'f32', [1]), persistent('schedule', 'f32', [3]), ADAMW),
+      parameters * (precision === 'bf16' ? 30 : 28)), result = { parameters, ...measured }
+    print(json, result, () => `${parameters.toLocaleString('en')} parameters, ${precision}: ${traffic(result)}`)
+  },
+})
 
-/** Median time of a traced program on zeros; the first run is not counted. */
-async function timed({ threads, precision, steps }: { threads: number; precision: DType & ('f32' | 'bf16'); steps: number }, body: (dtype: 'f32' | 'bf16') => void) {
-  using device = new Device({ threads })
-  const peak = await device.peak(precision), layout = new Layout()
-  const lowered = lower(trace(() => body(precision)), layout)
-  using arena = new Arena(Math.max(1, layout.bytes + lowered.temporaryBytes))
-  using program = device.compile(arena, lowered.text(layout))
-  const all: number[] = []
-  for (let step = 0; step <= steps; step++) {
-    interruption.signal.throwIfAborted()
-    const began = performance.now()
-    await device.run(arena, [{ program }])
-    if (step > 0) all.push((performance.now() - began) / 1000)
-  }
-  const seconds = all.sort((a, b) => a - b)[Math.floor(all.length / 2)]!
-  return { ...about(device.describe()), precision, steps, seconds, flopsPerSecond: lowered.flops / seconds, peakFlopsPerSecond: peak, peakFraction: lowered.flops / seconds / peak }
-}
+const ADAMW = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01 }
 
-export const bench = group('bench', 'Speed of this machine, side by side with what it could reach', [train, benchInference, matmul, attention, benchTokenizer, benchKmeans])
+export const bench = group('bench', 'Speed of this machine, side by side with what it could reach', [train, benchInference, matmul, attention, project, adamw, benchTokenizer, benchKmeans])

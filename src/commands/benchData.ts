@@ -54,7 +54,7 @@ export const benchKmeans = define({
     const seconds = (performance.now() - began) / 1000
     // Distances of the start (one cluster after the other, of a few candidates each) are left out: the figure is a lower bound.
     const flopsPerSecond = 2 * rows * width * clusters * iterations / seconds
-    const result = { rows, width, clusters, iterations, threads: device.describe().threads, seconds, flopsPerSecond, peakFlopsPerSecond: peak, peakFraction: flopsPerSecond / peak }
+    const result = { rows, width, clusters, iterations, threads: device.describe().threads, seconds, flopsPerSecond, peakFlopsPerSecond: peak ?? null, peakFraction: peak === undefined ? null : flopsPerSecond / peak }
     print(json, result, () => `${rows} x ${width}, ${clusters} clusters: ${iterations} iterations in ${seconds.toFixed(2)} s, ${(flopsPerSecond / 1e9).toFixed(1)} GFLOP/s of distances`)
   },
 })

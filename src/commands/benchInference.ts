@@ -1,7 +1,6 @@
-import { Device } from '../../bindings/index.js'
 import { measureForward, measureGeneration, type GenerationMeasurement } from '../generate/index.js'
 import { measureStep } from '../train/index.js'
-import { define, deviceOptions, interruption, jsonOption, print } from './frame.js'
+import { cpuOptions, define, interruption, jsonOption, openDevice, print } from './frame.js'
 import { configOf, modelOptions } from './modelOptions.js'
 
 export const benchInference = define({
@@ -14,12 +13,12 @@ export const benchInference = define({
     prompt: { type: 'number', minimum: 1, describe: 'Tokens of a prompt; default: half of the context' },
     steps: { type: 'number', minimum: 1, default: 5, describe: 'Steps of training and of scoring to time, twice in turn; the medians count' },
     tokens: { type: 'number', minimum: 1, default: 32, describe: 'Tokens of each text to time; the median counts' },
-    ...deviceOptions, ...jsonOption,
+    ...cpuOptions, ...jsonOption,
   },
   examples: [['bench inference --model nano --precision bf16 --threads 2', 'Forward pass beside training step, prompts and tokens a second for 1 and 64 texts, share of the memory bandwidth']],
-  run: async ({ batch, context, prompt, steps, tokens, threads, precision, json, ...model }) => {
+  run: async ({ batch, context, prompt, steps, tokens, device: name, threads, precision, json, ...model }) => {
     const config = configOf({ ...model, context }), length = Math.min(context ?? config.context, config.context), promptTokens = Math.min(prompt ?? Math.ceil(length / 2), Math.max(1, config.context - tokens))
-    using device = new Device({ threads })
+    using device = openDevice({ device: name, threads })
     const { signal } = interruption, shape = { device, config, precision, rows: batch, length, steps, signal }
     const rounds: { training: number; forward: number }[] = []
     for (let round = 0; round < 2; round++) {

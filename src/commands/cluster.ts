@@ -1,10 +1,9 @@
-import { Device } from '../../bindings/index.js'
 import { assignCorpus, fitClustering, openClustering, tokenText, type Histogram } from '../cluster/index.js'
 import { openCorpus } from '../corpus/index.js'
 import { Tokenizer } from '../text/index.js'
-import { define, deviceOptions, group, jsonOption, print } from './frame.js'
+import { define, deviceOptions, group, jsonOption, openDevice, print } from './frame.js'
 
-const { threads } = deviceOptions
+const { device, threads } = deviceOptions
 const corpusOptions = {
   corpus: { type: 'string', demandOption: true, describe: 'Corpus folder' },
   tokenizer: { type: 'string', demandOption: true, describe: 'The tokenizer.json that it was built with' },
@@ -23,13 +22,13 @@ const fit = define({
     seed: { type: 'number', default: 1, describe: 'Seed of sample and start' },
     into: { type: 'string', demandOption: true, describe: 'The folder to make' },
     replace: { type: 'boolean', default: false, describe: 'Replace the folder if it is there, once the new one is whole' },
-    threads, ...jsonOption,
+    device, threads, ...jsonOption,
   },
   examples: [['cluster fit --corpus generic --tokenizer tokenizer.json --clusters 64 --into clusters', 'Clusters of the generic set']],
-  run: async ({ corpus: from, tokenizer: vocabulary, embedder: kind, dimensions, clusters, sample, restarts, seed, into, replace, threads, json }) => {
+  run: async ({ corpus: from, tokenizer: vocabulary, embedder: kind, dimensions, clusters, sample, restarts, seed, into, replace, device: name, threads, json }) => {
     using tokenizer = Tokenizer.load(vocabulary)
     using corpus = openCorpus(from, { tokenizer: tokenizer.hash })
-    using device = new Device({ threads })
+    using device = openDevice({ device: name, threads })
     using clustering = await fitClustering({ corpus, text: tokenText(tokenizer), device, into, replace, clusters, sample, restarts, seed, embedder: { kind, dimensions } })
     const { hash, fit: facts } = clustering.manifest
     print(json, { folder: into, clusters, dimensions, hash, ...facts }, () => `${into}: ${clusters} clusters of ${facts.sample.toLocaleString('en')} windows, ${dimensions} dimensions, ${facts.iterations} iterations, mean squared distance ${facts.meanSquaredDistance.toFixed(4)}`)
@@ -44,14 +43,14 @@ const assign = define({
     clusters: { type: 'string', demandOption: true, describe: 'The folder that `cluster fit` made' },
     into: { type: 'string', demandOption: true, describe: 'The folder to make' },
     replace: { type: 'boolean', default: false, describe: 'Replace the folder if it is there, once the new one is whole' },
-    threads, ...jsonOption,
+    device, threads, ...jsonOption,
   },
   examples: [['cluster assign --corpus law --tokenizer tokenizer.json --clusters clusters --into law-clusters', 'A domain\'s histogram over the clusters']],
-  run: async ({ corpus: from, tokenizer: vocabulary, clusters, into, replace, threads, json }) => {
+  run: async ({ corpus: from, tokenizer: vocabulary, clusters, into, replace, device: name, threads, json }) => {
     using tokenizer = Tokenizer.load(vocabulary)
     using corpus = openCorpus(from, { tokenizer: tokenizer.hash })
     using clustering = openClustering(clusters)
-    using device = new Device({ threads })
+    using device = openDevice({ device: name, threads })
     const { histogram } = await assignCorpus({ clustering, corpus, text: tokenText(tokenizer), device, into, replace })
     print(json, { folder: into, clusters: clustering.clusters, ...histogram }, () => `${into}: ${describeHistogram(histogram)}`)
   },

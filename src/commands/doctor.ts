@@ -2,20 +2,19 @@ import { spawnSync } from 'node:child_process'
 import { cpus, freemem, totalmem } from 'node:os'
 import { cores, Device, nativeOps, packageRoot, type Cores } from '../../bindings/index.js'
 import { EXIT_CODES, NichelmError } from '../base/errors.js'
+import { cuda, type Finding } from './doctorCuda.js'
 import { define, jsonOption, print } from './frame.js'
-
-interface Finding { what: string; ok: boolean; found: string; fix?: string }
 
 export const doctor = define({
   command: 'doctor',
   describe: 'Tell whether nichelm can work here, and what it found',
   options: { ...jsonOption },
-  examples: [['doctor', 'Check Node, the native addon, the device and the build tools']],
-  run: ({ json }) => {
+  examples: [['doctor', 'Check Node, the native addon, the device and the build tools; what there is of CUDA']],
+  run: async ({ json }) => {
     const device = native()
-    const findings = [node(), ...device]
+    const usable = device.every(finding => finding.ok), findings = [node(), ...device, ...usable ? await cuda() : []]
     // Who has the addon does not need to build it.
-    if (device.some(finding => !finding.ok)) findings.push(tool('cmake', 'Debian, Ubuntu: apt install cmake'), tool('c++', 'Debian, Ubuntu: apt install g++'))
+    if (!usable) findings.push(tool('cmake', 'Debian, Ubuntu: apt install cmake'), tool('c++', 'Debian, Ubuntu: apt install g++'))
     print(json, { ok: findings.every(finding => finding.ok), findings }, () => findings.map(({ what, ok, found, fix }) => `${ok ? 'ok  ' : 'BAD '} ${what}: ${found}${fix && !ok ? `\n     ${fix}` : ''}`).join('\n'))
     if (!findings.every(finding => finding.ok)) process.exitCode = EXIT_CODES.DEVICE
   },

@@ -1,11 +1,10 @@
-import { Device } from '../../bindings/index.js'
 import { NichelmError } from '../base/errors.js'
 import { SafetensorsFile, writeSafetensors } from '../base/safetensors.js'
 import { openCorpus } from '../corpus/index.js'
 import { evaluateCorpus, evaluateTokens, type TokenRows } from '../evaluate/index.js'
 import { openHuggingFace } from '../model/index.js'
 import type { Likelihood } from '../train/index.js'
-import { define, deviceOptions, interruption, jsonOption, print } from './frame.js'
+import { define, deviceOptions, interruption, jsonOption, openDevice, print } from './frame.js'
 import { tokenizerOf } from './tokenizerOf.js'
 
 export const evaluate = define({
@@ -22,11 +21,11 @@ export const evaluate = define({
     ['evaluate --model model --corpus corpus', 'Perplexity and bits per byte on a corpus'],
     ['evaluate --model model --tokens ids.safetensors --logits logits.safetensors --json', 'Loss on raw ids, with the logits'],
   ],
-  run: async ({ model: folder, corpus: from, tokens, logits, threads, precision, json }) => {
+  run: async ({ model: folder, corpus: from, tokens, logits, device: name, threads, precision, json }) => {
     if (from === undefined && tokens === undefined) throw new NichelmError('USAGE', 'what to evaluate on is missing', { fix: 'Give --corpus or --tokens.' })
     const model = openHuggingFace(folder), { signal } = interruption
     const rows = tokens === undefined ? undefined : readTokens(tokens)
-    using device = new Device({ threads })
+    using device = openDevice({ device: name, threads })
     const options = { device, precision, model, signal }
     let found: Likelihood
     if (rows) {

@@ -29,6 +29,7 @@ export const experiment = define({
     checkJobs(jobs)
     const loaded = await loadExperiment(String(file), { overrides: set, ...(output === undefined ? {} : { output }) }), { setup } = loaded
     using steps = new LocalSteps(setup.device, jobs, true)
+    void steps.device
     if (dryRun) {
       const plan = await planExperiment(loaded, steps, only)
       print(json, plan, () => `${planText({ name: loaded.name, output: setup.output }, plan)}\ncells       ${plan.cells.length}`)

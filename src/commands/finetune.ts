@@ -1,6 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Device } from '../../bindings/index.js'
 import { NichelmError } from '../base/errors.js'
 import { sha256 } from '../base/files.js'
 import { openCorpus } from '../corpus/index.js'
@@ -8,7 +7,7 @@ import { LORA_MATRICES, type LoraConfig, type LoraMatrix } from '../model/index.
 import { finetune as specialize, finetuneRule, type Distillation } from '../specialize/index.js'
 import { Tokenizer } from '../text/index.js'
 import { addTokenizer, ProgressDisplay } from '../train/index.js'
-import { define, deviceOptions, interruption, jsonOption, type OptionTable } from './frame.js'
+import { define, deviceOptions, interruption, jsonOption, openDevice, type OptionTable } from './frame.js'
 import { configOf, modelOptions } from './modelOptions.js'
 import { checkRunFolder } from './runFolder.js'
 import { printRun } from './train.js'
@@ -44,7 +43,7 @@ export const finetune = define({
     ['finetune --model large/model --corpus law --lora-rank 64 --into large-law', 'llm-lora'],
   ],
   run: async args => {
-    const { model: from, corpus: folder, seed, into, threads, precision, json } = args, stored = existsSync(join(from, 'config.json'))
+    const { model: from, corpus: folder, seed, into, precision, json } = args, stored = existsSync(join(from, 'config.json'))
     const { validationShare, replay: _, ...given } = settingsOf('finetune', args)
     checkRunFolder(into)
     const vocabulary = args.tokenizer ?? (stored ? join(from, 'tokenizer.json') : undefined)
@@ -56,7 +55,7 @@ export const finetune = define({
     const settings = { ...finetuneRule(corpus.manifest.counts.tokens, args['base-rate']), ...given }
     using generic = args['replay-corpus'] === undefined ? undefined : openCorpus(args['replay-corpus'], { tokenizer: tokenizer.hash })
     const lora = loraOf(args), distill = distillationOf(args, into)
-    using device = new Device({ threads })
+    using device = openDevice(args)
     using display = new ProgressDisplay({ label: 'finetune', peak: await device.peak(precision) })
     const result = await specialize({
       folder: into, device, precision, model, corpus, validationShare, settings, seed, signal: interruption.signal, onProgress: progress => display.show(progress),

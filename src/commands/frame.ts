@@ -1,6 +1,6 @@
 import type { Argv, CommandModule, InferredOptionTypes, Options } from 'yargs'
 import { closest, distance } from 'fastest-levenshtein'
-import { availableThreads } from '../../bindings/index.js'
+import { availableThreads, Device, type DeviceOptions } from '../../bindings/index.js'
 import { EXIT_CODES, NichelmError } from '../base/errors.js'
 
 /** Aborted by SIGINT or SIGTERM: what runs saves and throws INTERRUPTED. */
@@ -77,13 +77,26 @@ export const verbs = (commands: readonly CommandModule[]): string[] =>
 
 export const jsonOption = { json: { type: 'boolean', default: false, describe: 'Print results as JSON; progress goes to standard error' } } as const satisfies OptionTable
 
-export const threadsOption = { threads: { type: 'number', default: 0, describe: 'Threads; 0: all cores' } } as const satisfies OptionTable
+export const threadsOption = { threads: { type: 'number', default: 0, describe: 'Threads of the CPU; 0: all cores' } } as const satisfies OptionTable
 
 export const deviceOptions = {
-  device: { type: 'string', choices: ['cpu'] as const, default: 'cpu', describe: 'Device to compute on' },
+  device: { type: 'string', default: 'cpu', describe: 'Device to compute on: cpu, cuda (the first NVIDIA GPU), cuda:1 (the second), ...' },
   ...threadsOption,
   precision: { type: 'string', choices: ['f32', 'bf16'] as const, default: 'bf16' as 'f32' | 'bf16', describe: 'Precision of the computation' },
 } as const satisfies OptionTable
+
+/** Of commands whose kernels only the CPU has. */
+export const cpuOptions = { ...deviceOptions, device: { type: 'string', choices: ['cpu'] as const, default: 'cpu', describe: 'Device to compute on; GPUs have no kernels for this yet' } } as const satisfies OptionTable
+
+/** Opens the device that the options name. Throws USAGE for a name that is none, DEVICE with what is missing for one that is not there. */
+export const openDevice = ({ device, threads }: { device: string; threads: number }): Device => new Device({ ...deviceOf(device), threads })
+
+/** What --device says. Throws USAGE. */
+export function deviceOf(name: string): Pick<DeviceOptions, 'kind' | 'index'> {
+  const found = /^(cpu|cuda(?::(\d{1,4}))?)$/.exec(name)
+  if (!found) throw new NichelmError('USAGE', `--device ${name}: is no device`, { fix: 'Give cpu, cuda, or cuda:N for the GPU with that number.' })
+  return name === 'cpu' ? { kind: 'cpu' } : { kind: 'cuda', index: Number(found[2] ?? 0) }
+}
 
 /** Prints a result: as JSON on one line, its keys in snake_case, or as text. */
 export function print(json: boolean, result: unknown, text: () => string): void {

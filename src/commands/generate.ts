@@ -1,12 +1,11 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { Device } from '../../bindings/index.js'
 import { NichelmError } from '../base/errors.js'
 import { readJson } from '../base/files.js'
 import { checkGeneration, checkPrompts, generate as steps, MOST_SLOTS, type End, type GenerateStatistics } from '../generate/index.js'
 import { isProjected, openHuggingFace, type StoredModel } from '../model/index.js'
 import { readDocuments, type Tokenizer } from '../text/index.js'
-import { define, deviceOptions, interruption, jsonOption, print, progress } from './frame.js'
+import { cpuOptions, define, interruption, jsonOption, openDevice, print, progress } from './frame.js'
 import { tokenizerOf } from './tokenizerOf.js'
 
 export const generate = define({
@@ -23,13 +22,13 @@ export const generate = define({
     'top-p': { type: 'number', fraction: true, default: 0.95, describe: 'Draw from the most probable tokens that have this much probability together; 1: all' },
     seed: { type: 'number', default: 1, describe: 'The same seed gives the same texts' },
     batch: { type: 'number', minimum: 1, default: MOST_SLOTS, describe: `Texts that are continued at once, at most ${MOST_SLOTS}` },
-    ...deviceOptions, ...jsonOption,
+    ...cpuOptions, ...jsonOption,
   },
   examples: [
     ['generate --model runs/law/finetune-slm-is-law/model --prompt "The court finds"', 'One text, as it comes'],
     ['generate --model model --prompts prompts.jsonl --max-tokens 50 --temperature 0 --json', 'Many texts, each token the most probable'],
   ],
-  run: async ({ model: folder, prompt, prompts: file, field, 'max-tokens': maxTokens, temperature, 'top-k': topK, 'top-p': topP, seed, batch, threads, precision, json }) => {
+  run: async ({ model: folder, prompt, prompts: file, field, 'max-tokens': maxTokens, temperature, 'top-k': topK, 'top-p': topP, seed, batch, device: name, threads, precision, json }) => {
     if (prompt === undefined && file === undefined) throw new NichelmError('USAGE', 'what to continue is missing', { fix: 'Give --prompt or --prompts.' })
     const settings = { maxTokens, sampling: { temperature, topK, topP }, batch }
     checkGeneration(settings)
@@ -42,7 +41,7 @@ export const generate = define({
     const prompts = (await tokenizer.encodeBatch(texts, { special: true, threads })).map((ids) => Array.from(ids))
     checkPrompts(prompts, model.config)
 
-    using device = new Device({ threads })
+    using device = openDevice({ device: name, threads })
     const continued = new Texts(texts, tokenizer, !json, prompt !== undefined), all = steps({ device, precision, model, prompts, ...settings, seed, stop: stopTokens(folder, tokenizer), signal: interruption.signal })
     let statistics: GenerateStatistics | undefined
     while (!statistics) {

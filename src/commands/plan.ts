@@ -2,7 +2,7 @@ import { NichelmError } from '../base/errors.js'
 import { countModel, type ModelConfig } from '../model/index.js'
 import { advise, adviceText, configOfSize, findEvidence, paceOf, type Pace } from '../plan/index.js'
 import { compact, duration } from '../report/format.js'
-import { define, deviceOptions, interruption, jsonOption, print, progress } from './frame.js'
+import { define, deviceOptions, interruption, jsonOption, openDevice, print, progress } from './frame.js'
 import { configOf, modelOptions } from './modelOptions.js'
 
 /** Sizes are given as 1M, 8e6 or 8000000. */
@@ -24,7 +24,7 @@ export const plan = define({
     'flops-per-second': { type: 'string', describe: 'Training speed of the device, such as 100T; default: measured here' },
     large: { type: 'string', describe: 'The large model: teacher of slm-d, and llm for comparison; a named model or a folder; default: llm where --model is slm' },
     results: { type: 'string', array: true, nargs: 1, default: [] as string[], describe: 'results.json of an experiment, or its folder; can be given again; default: what lies under results/ and runs/, or the paper' },
-    threads: deviceOptions.threads, precision: deviceOptions.precision,
+    device: deviceOptions.device, threads: deviceOptions.threads, precision: deviceOptions.precision,
     ...jsonOption,
   },
   examples: [
@@ -78,7 +78,8 @@ function size(option: string, text: string | undefined): number | undefined {
   return value
 }
 
-async function measured(config: ModelConfig, { threads, precision }: { threads: number; precision: 'f32' | 'bf16' }): Promise<Pace> {
+async function measured(config: ModelConfig, { device: name, threads, precision }: { device: string; threads: number; precision: 'f32' | 'bf16' }): Promise<Pace> {
   progress('measuring how fast this machine trains the model')
-  return paceOf(config, { threads, precision, signal: interruption.signal })
+  using device = openDevice({ device: name, threads })
+  return await paceOf(config, { device, precision, signal: interruption.signal })
 }

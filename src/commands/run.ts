@@ -25,6 +25,7 @@ export const run = define({
     checkJobs(jobs)
     const recipe = await loadRecipe(String(file), { overrides: set, ...(output === undefined ? {} : { output }) })
     using steps = new LocalSteps(recipe.device, jobs)
+    void steps.device
     if (dryRun) {
       const plan = await planRecipe(recipe, steps)
       print(json, plan, () => planText(recipe, plan))

@@ -1,11 +1,10 @@
 import { join } from 'node:path'
-import { Device } from '../../bindings/index.js'
 import { isProjected } from '../model/index.js'
 import { openCorpus } from '../corpus/index.js'
 import { Tokenizer } from '../text/index.js'
 import { addTokenizer, pretrain, ProgressDisplay, type TrainResult } from '../train/index.js'
 import { drawingOptions, drawingsOf } from './drawing.js'
-import { define, deviceOptions, interruption, jsonOption, print } from './frame.js'
+import { define, deviceOptions, interruption, jsonOption, openDevice, print } from './frame.js'
 import { configOf, modelOptions } from './modelOptions.js'
 import { checkRunFolder } from './runFolder.js'
 import { pretrainOptions, settingsOf } from './trainingOptions.js'
@@ -31,14 +30,14 @@ export const train = define({
     ['train --corpus corpus --tokenizer tokenizer.json --steps 366 --method slm-pn --assignments clusters/generic --into projected', 'A projected network of as many experts as clusters'],
   ],
   run: async args => {
-    const { corpus: from, validation: heldout, tokenizer: vocabulary, threads, precision, seed, into, json } = args
+    const { corpus: from, validation: heldout, tokenizer: vocabulary, precision, seed, into, json } = args
     const settings = settingsOf('pretrain', args)
     using tokenizer = Tokenizer.load(vocabulary)
     using corpus = openCorpus(from, { tokenizer: tokenizer.hash })
     using validation = heldout === undefined ? undefined : openCorpus(heldout, { tokenizer: tokenizer.hash })
     const config = configOf({ ...args, vocab: tokenizer.vocabularySize, context: corpus.context })
     const drawings = drawingsOf(args, { corpus, validation, config, rows: settings.batch / settings.accumulate })
-    using device = new Device({ threads })
+    using device = openDevice(args)
     const peak = await device.peak(precision)
     const results: TrainResult[] = []
     for (const { name } of drawings) checkRunFolder(name === null ? into : join(into, name))

@@ -77,7 +77,7 @@ export async function measureGeneration(options: MeasureInferenceOptions & { bat
 async function measureStreaming(device: Device, bytes: number): Promise<number> {
   const count = Math.max(1024, Math.ceil(bytes / 4)), x = persistent('x', 'f32', [count]), norm = persistent('norm', 'f32', [1]), layout = new Layout()
   const lowered = lower(trace(() => void globalNorm(x, 0, norm)), layout)
-  using arena = new Arena(layout.bytes + lowered.temporaryBytes)
+  using arena = new Arena(layout.bytes + lowered.temporaryBytes, device)
   using program = device.compile(arena, lowered.text(layout))
   const timings: number[] = [], passes = Math.max(3, Math.min(200, Math.floor(2e9 / bytes)))
   for (let pass = 0; pass < passes; pass++) timings.push(...(await device.profile(program)).map(({ seconds }) => seconds))

@@ -32,7 +32,7 @@ export class InferenceSession implements Disposable {
     if (!Number.isSafeInteger(capacity) || capacity < 1 || capacity > config.context) throw new NichelmError('USAGE', `a text's tokens must be from 1 to the model's context of ${config.context}; got ${capacity}`, { place: { field: 'capacity' } })
     this.#plan = planInference(options)
     this.memory = this.#plan.memory
-    this.#arena = arenaFor(this.memory)
+    this.#arena = arenaFor(this.memory, device)
     try {
       const { layout, angles, prefill, decode } = this.#plan
       for (const { program } of prefill) this.#programs.prefill.push(device.compile(this.#arena, program.text(layout)))
@@ -115,9 +115,9 @@ export class InferenceSession implements Disposable {
   [Symbol.dispose](): void { this.dispose() }
 }
 
-function arenaFor(memory: InferenceMemory): Arena {
+function arenaFor(memory: InferenceMemory, device: Device): Arena {
   try {
-    return new Arena(memory.total)
+    return new Arena(memory.total, device)
   } catch (error) {
     if (!(error instanceof NichelmError) || error.code !== 'RESOURCE') throw error
     const mib = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`

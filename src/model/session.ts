@@ -62,7 +62,7 @@ export class ModelSession implements Disposable {
     this.memory = this.#plan.memory
     this.flops = (this.#plan.programs.micro ?? this.#plan.programs.evaluate)!.flops
     this.forwardFlops = this.#plan.programs.evaluate!.flops
-    this.#arena = arenaFor(this.memory)
+    this.#arena = arenaFor(this.memory, device)
     try {
       for (const [name, lowered] of Object.entries(this.#plan.programs))
         if (lowered) this.#programs[name as ProgramName] = device.compile(this.#arena, lowered.text(this.#plan.layout))
@@ -240,9 +240,9 @@ export class ModelSession implements Disposable {
 
 const runOf = (store: Parameters, run: Run): Tensor | undefined => (run === 'values' ? store.values : run === 'gradient' ? store.gradient : store.moments?.[run])
 
-function arenaFor(memory: MemoryUse): Arena {
+function arenaFor(memory: MemoryUse, device: Device): Arena {
   try {
-    return new Arena(memory.total)
+    return new Arena(memory.total, device)
   } catch (error) {
     if (!(error instanceof NichelmError) || error.code !== 'RESOURCE') throw error
     const mib = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`

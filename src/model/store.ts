@@ -117,7 +117,7 @@ async function projectAll({ config, projected, folder }: StoredProjected, device
     const ids = persistent('ids', 'i32', [1]), coefficients = persistent('coefficients', 'f32', [1, multiplier]), into = persistent('weights', 'f32', [1, ...shape])
     const layout = new Layout()
     const lowered = lower(trace(() => project({ experts, mix, basis, ids }, coefficientScale, { coefficients, weights: into })), layout)
-    using arena = new Arena(layout.bytes + lowered.temporaryBytes)
+    using arena = new Arena(layout.bytes + lowered.temporaryBytes, device)
     using program = device.compile(arena, lowered.text(layout))
     const values = new Float32Array(into.size)
     await device.run(arena, [{

@@ -26,12 +26,13 @@ export class LocalSteps implements Steps, Disposable {
   /** `brief`: of training only every so often a line, where there is no terminal to draw on. */
   constructor(readonly options: Setup['device'], readonly jobs = 1, readonly brief = false) {}
 
+  /** Opened by the first use, so that one that is not there is told before any time is spent: throws DEVICE. */
   get device(): Device { return this.#device(0) }
   [Symbol.dispose](): void { for (const device of this.#devices) device?.dispose() }
 
   #device(lane: number): Device {
-    const { threads } = this.options, share = this.jobs === 1 ? threads : Math.max(1, Math.floor((threads || availableThreads()) / this.jobs))
-    return this.#devices[lane] ??= new Device({ threads: share })
+    const { kind, index, threads } = this.options, share = this.jobs === 1 ? threads : Math.max(1, Math.floor((threads || availableThreads()) / this.jobs))
+    return this.#devices[lane] ??= new Device({ kind, index, threads: share })
   }
 
   /** Shows how training goes, as a share of what the device can do; of several jobs the first's. */

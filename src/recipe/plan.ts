@@ -28,7 +28,7 @@ export interface Plan {
   stages: PlannedStage[]
 }
 
-/** A share of the peak that training reaches on a CPU, where measuring a step would take too long. */
+/** A share of the peak that training reaches, where measuring a step would take too long. */
 const USUAL_SHARE = 0.4
 /** What the heap of a process that has read text and clustered it still holds when it trains; measured. */
 const READING = 40 * 2 ** 20
@@ -38,7 +38,7 @@ const LONGEST_MEASUREMENT = 5
 /**
  * What running a recipe would do: stages in order, done or to do, with what training costs. Nothing is made.
  *
- * Time is that of training: from one measured step of each model, or for models too large for that from FLOPs and 40% of the measured peak.
+ * Time is that of training: from one measured step of each model, or for models too large for that from FLOPs and 40% of the device's peak, where it is known.
  */
 export async function planRecipe(recipe: Recipe, steps: LocalSteps): Promise<Plan> {
   const estimate = new Estimate(recipe, steps)
@@ -101,7 +101,8 @@ export class Estimate {
     if (available >= 0 && most > available) {
       throw new NichelmError('RESOURCE', `training needs ${mebibytes(most)}, but ${mebibytes(available)} are free`, { fix: 'Raise pretrain.accumulate or finetune.accumulate, set pretrain.recompute or finetune.recompute, or lower batch, corpus.context or the model\'s sizes.' })
     }
-    const program = this.#program + (stages.some(({ complete, definition }) => !complete && definition?.early) ? READING : 0)
+    // What a GPU holds is in its own memory.
+    const program = this.steps.device.describe().gpu ? 0 : this.#program + (stages.some(({ complete, definition }) => !complete && definition?.early) ? READING : 0)
     return {
       parameters: countModel(this.config(this.setup.model)).parameters, memoryBytes: program + most, recomputedMemoryBytes: program + this.#together(planned, 'recomputedMemoryBytes'), flops: sum(todo.map(stage => stage.flops)), seconds: sum(todo.map(stage => stage.seconds)),
       basis: [...this.#bases].join(', ') || 'nothing that trains', stages: planned,
@@ -118,9 +119,9 @@ export class Estimate {
     const key = JSON.stringify(config), known = this.#paces.get(key)
     if (known !== undefined) return known
     const { setup: { device: { precision }, pretrain: { batch, accumulate }, context }, steps: { device } } = this, rows = batch / accumulate
-    const peak = await device.peak(precision), guess = countModel(config, context).trainingFlopsPerToken * rows * context / (USUAL_SHARE * peak)
-    let pace = USUAL_SHARE * peak
-    if (guess > LONGEST_MEASUREMENT) this.#bases.add(`${USUAL_SHARE * 100}% of the measured peak of ${(peak / 1e9).toFixed(0)} GFLOP/s`)
+    const peak = await device.peak(precision), usual = USUAL_SHARE * (peak ?? Infinity), guess = countModel(config, context).trainingFlopsPerToken * rows * context / usual
+    let pace = usual
+    if (guess > LONGEST_MEASUREMENT) this.#bases.add(`${USUAL_SHARE * 100}% of the peak of ${(usual / USUAL_SHARE / 1e9).toFixed(0)} GFLOP/s`)
     else {
       const { secondsPerStep, flopsPerStep } = await measureStep({ device, config, precision, rows, length: context, steps: 2 })
       this.#bases.add(`a measured step of ${(secondsPerStep * 1000).toFixed(0)} ms`)

@@ -70,8 +70,9 @@ export const SECTIONS = {
   name: name().describe('name of the run'),
   output: z.string().min(1).optional().describe('output folder; default: runs/NAME beside the recipe'),
   device: z.strictObject({
-    kind: z.enum(['cpu']).default('cpu').describe('what computes'),
-    threads: count(0).default(0).describe('0: all cores'),
+    kind: z.enum(['cpu', 'cuda']).default('cpu').describe('what computes: the CPU, or an NVIDIA GPU'),
+    index: count(0).default(0).describe('cuda: which GPU, from 0'),
+    threads: count(0).default(0).describe('of the CPU; 0: all cores'),
     precision: z.enum(['f32', 'bf16']).default('bf16').describe('bf16: parameters and optimizer in f32, products in bf16 with f32 sums'),
   }).prefault({}),
   data: z.strictObject({

@@ -25,7 +25,7 @@ const partSchema = z.strictObject({ first: z.int().min(0), windows: z.int().min(
 const schema = z.strictObject({
   format: z.literal(FORMAT),
   version: z.literal(1),
-  identity: z.strictObject({ teacher: z.string(), corpus: z.string(), temperature: z.number(), k: z.int().min(1), probabilities: z.enum(['f16', 'f32']), precision: z.enum(['f32', 'bf16']) }),
+  identity: z.strictObject({ teacher: z.string(), corpus: z.string(), temperature: z.number(), k: z.int().min(1), probabilities: z.enum(['f16', 'f32']), precision: z.enum(['f32', 'bf16']), device: z.literal('cuda').optional() }),
   parts: z.array(partSchema).min(1),
 })
 type Part = z.infer<typeof partSchema>
@@ -68,8 +68,8 @@ export interface CacheOptions extends CacheSettings {
  * Throws CONFIG if the folder holds the cache of another teacher, corpus or setting; CORRUPT that names the file if one has been damaged; INTERRUPTED when the signal aborts.
  */
 export async function cacheTeacher(options: CacheOptions): Promise<TeacherCache> {
-  const { folder, teacher, corpus, k, temperature, precision, probabilities = 'f16', partBytes = PART_BYTES, onProgress } = options
-  const identity = { teacher: teacher.hash, corpus: corpus.hash, temperature, k, probabilities, precision }
+  const { folder, teacher, corpus, k, temperature, device, precision, probabilities = 'f16', partBytes = PART_BYTES, onProgress } = options
+  const identity = { teacher: teacher.hash, corpus: corpus.hash, temperature, k, probabilities, precision, ...(device.describe().kind === 'cuda' ? { device: 'cuda' as const } : {}) }
   const file = join(folder, MANIFEST_FILE)
   if (existsSync(file)) {
     const cache = new TeacherCache(folder, corpus)

@@ -23,7 +23,8 @@ export function addCosts(...costs: readonly Costs[]): Costs {
   }))
 }
 
-/** The device in words: the processor's name, threads, instruction set. */
+/** The device in words: the GPU's name, or the processor's, threads, instruction set. */
 export function deviceName(facts: DeviceFacts): string {
+  if (facts.gpu) return facts.gpu.name
   return `${cpus()[0]?.model.trim() || 'CPU'}, ${facts.threads} ${facts.threads === 1 ? 'thread' : 'threads'}, ${facts.isa}`
 }

@@ -9,8 +9,8 @@ export interface StepMeasurement {
   tokensPerStep: number
   flopsPerStep: number
   memoryBytes: number
-  /** Bytes that the process was to hold at the most, by the plan, and those it did hold since it began; the second is null where the system does not tell. */
-  plannedResidentBytes: number
+  /** Bytes that the process was to hold at the most, by the plan, and those it did hold since it began. Null on a GPU, whose memory is not the process's; the second too where the system does not tell. */
+  plannedResidentBytes: number | null
   peakResidentBytes: number | null
 }
 
@@ -21,7 +21,7 @@ export async function measureStep({ device, config, precision, network, rows, le
   const options: SessionOptions = {
     config, precision, rows, length, ...(network ? { network } : {}), ...(recompute ? { recompute } : {}), training: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, clip: 1 },
   }
-  const plannedResidentBytes = residentBytes(trainingMemory([options], device.describe()))
+  const facts = device.describe(), plannedResidentBytes = facts.gpu ? null : residentBytes(trainingMemory([options], facts))
   using session = new ModelSession(device, options)
   await session.initialize(1)
   const experts = network?.kind === 'projected' ? { experts: Int32Array.from({ length: network.groups }, (_, group) => group % network.projected.experts) } : {}
@@ -34,7 +34,7 @@ export async function measureStep({ device, config, precision, network, rows, le
     if (step > 1) seconds.push((performance.now() - began) / 1000)
   }
   seconds.sort((a, b) => a - b)
-  return { secondsPerStep: seconds[Math.floor(seconds.length / 2)]!, tokensPerStep: rows * length, flopsPerStep: session.flops, memoryBytes: session.memory.total, plannedResidentBytes, peakResidentBytes: peakResidentBytes() }
+  return { secondsPerStep: seconds[Math.floor(seconds.length / 2)]!, tokensPerStep: rows * length, flopsPerStep: session.flops, memoryBytes: session.memory.total, plannedResidentBytes, peakResidentBytes: facts.gpu ? null : peakResidentBytes() }
 }
 
 /** The most bytes that this process has held since it began; null where the system does not tell. */

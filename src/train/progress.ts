@@ -6,7 +6,7 @@ export interface ProgressOptions {
   /** What is under way, in a word or two. */
   label: string
   /** FLOP/s the device reaches at most; absent: utilisation is left out. */
-  peak?: number
+  peak?: number | undefined
   stream?: NodeJS.WriteStream
   /** Seconds between lines where the stream is no terminal. */
   every?: number

@@ -110,10 +110,10 @@ export const snapshotFolder = (folder: string, step: number): string => join(fol
 const resultFile = (folder: string): string => join(folder, 'result.json')
 
 /** Sees that the folder is free or holds this very run: gives its result if it is finished, else what makes the folder. */
-function claim({ folder, config, precision, settings, start, identity, length, network, distill, snapshots }: TrainOptions): { result: TrainResult } | { write: () => void } {
-  // What changes no bit of the result may differ from start to start.
-  const { keep: _, checkpointEvery: __, recompute: ___, ...decisive } = settings
-  const configuration = { config, precision, settings: decisive, length: length ?? config.context, seed: start.seed ?? null, network: network ?? null, ...(distill ? { distill } : {}), snapshots: snapshots ?? [], identity }
+function claim({ folder, device, config, precision, settings, start, identity, length, network, distill, snapshots }: TrainOptions): { result: TrainResult } | { write: () => void } {
+  // What changes no bit of the result may differ from start to start. Kinds of devices round differently: what one began, another may not go on with.
+  const { keep: _, checkpointEvery: __, recompute: ___, ...decisive } = settings, { kind } = device.describe()
+  const configuration = { config, precision, settings: decisive, length: length ?? config.context, seed: start.seed ?? null, network: network ?? null, ...(distill ? { distill } : {}), snapshots: snapshots ?? [], identity, ...(kind === 'cpu' ? {} : { device: kind }) }
   const hash = sha256(JSON.stringify(configuration)), file = join(folder, 'run.json')
   if (!existsSync(file)) return { write: () => writeJson(file, { hash, ...configuration }) }
   if ((readJson(file) as { hash?: string }).hash !== hash)

@@ -5,6 +5,7 @@ import { Device, packageRoot, type NumericArray } from '../../bindings/index.js'
 import { SafetensorsFile } from '../../src/base/safetensors.js'
 import { linearDistillation, mostProbable, type TeacherTensors } from '../../src/graph/ops/index.js'
 import { persistent, type Tensor } from '../../src/graph/tensor.js'
+import { DEVICES } from '../base/devices.js'
 import { relativeError, runTrace, trainable } from './support.js'
 
 const identity = (size: number): Float32Array<ArrayBuffer> => Float32Array.from({ length: size * size }, (_, i) => (i % (size + 1) ? 0 : 1))
@@ -16,8 +17,8 @@ function transposed(values: Float32Array, rows: number, columns: number): Float3
 
 /** Vectors made by PyTorch in double precision; see test/golden/README.md. */
 for (const [alpha, temperature] of [[0.5, 1], [0.9, 2]] as const)
-  for (const form of ['logits', 'all probabilities'] as const)
-    test(`golden distillation, alpha ${alpha}, temperature ${temperature}, teacher as ${form}`, async () => {
+  for (const form of ['logits', 'all probabilities'] as const) for (const { name: on, options, skip } of DEVICES)
+    test(`golden distillation on ${on}, alpha ${alpha}, temperature ${temperature}, teacher as ${form}`, { skip }, async () => {
       using expected = new SafetensorsFile(join(packageRoot, 'test', 'golden', 'distill-tiny', 'expected.safetensors'))
       const [tokens, vocabulary] = expected.entry('student_logits').shape as [number, number]
       const student = expected.readF32('student_logits'), teacherLogits = expected.readF32('teacher_logits')
@@ -39,7 +40,7 @@ for (const [alpha, temperature] of [[0.5, 1], [0.9, 2]] as const)
         teacher = { ids, probabilities }
         inputs = [[ids, Int32Array.from(values, (_, i) => i % vocabulary)], [probabilities, values]]
       }
-      using device = new Device({ threads: 1 })
+      using device = new Device(options)
       const { values: [loss, gradient], nodes } = await runTrace(device, () => linearDistillation(x, weight, tensor.targets, tensor.weights, teacher, { alpha, temperature }, { nll: tensor.nll, loss: tensor.loss }), [
         [x, identity(tokens)], [weight, transposed(student, tokens, vocabulary)], [weight.gradient!, new Float32Array(tokens * vocabulary)],
         [tensor.targets, targets], [tensor.weights, new Float32Array(tokens).fill(1 / tokens)], ...inputs,

@@ -15,7 +15,7 @@ async function run(values: Map<Tensor, Float32Array | Int32Array>, body: () => v
   const layout = new Layout()
   const lowered = lower(trace(body), layout)
   using device = new Device({ threads: 2 })
-  using arena = new Arena(layout.bytes + lowered.temporaryBytes)
+  using arena = new Arena(layout.bytes + lowered.temporaryBytes, device)
   for (const [tensor, data] of values) arena.write(layout.offset(tensor), data)
   using program = device.compile(arena, lowered.text(layout))
   await device.run(arena, [{ program }])

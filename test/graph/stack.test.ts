@@ -40,7 +40,7 @@ async function gradients(together: boolean): Promise<{ loss: number; shared: Flo
   backward(nodes)
   const layout = new Layout(), lowered = lower(nodes, layout)
   using device = new Device({ threads: 2 })
-  using arena = new Arena(layout.bytes + lowered.temporaryBytes)
+  using arena = new Arena(layout.bytes + lowered.temporaryBytes, device)
   ;[x, shared, up, down, table].forEach((tensor, i) => arena.write(layout.offset(tensor), Float32Array.from({ length: tensor.size }, (_, at) => Math.sin((i + 1) * 0.7 * (at + 1)))))
   arena.write(layout.offset(targets), Int32Array.from({ length: targets.size }, (_, i) => i % vocabulary))
   arena.write(layout.offset(weights), new Float32Array(weights.size).fill(1 / weights.size))

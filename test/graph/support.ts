@@ -18,7 +18,7 @@ export async function runTrace(device: Device, body: () => void, inputs: [Tensor
   if (options.gradient) backward(nodes)
   const layout = new Layout(), lowered = lower(nodes, layout)
   layout.place(...inputs.map(([tensor]) => tensor), ...asked)
-  using arena = new Arena(layout.bytes + lowered.temporaryBytes)
+  using arena = new Arena(layout.bytes + lowered.temporaryBytes, device)
   using program = device.compile(arena, lowered.text(layout))
   const values = asked.map((tensor) => new Float32Array(tensor.size))
   const reads: Copies = asked.flatMap((tensor, i) => [layout.offset(tensor), values[i]!])

@@ -6,6 +6,7 @@ import { Device, packageRoot } from '../../bindings/index.js'
 import { SafetensorsFile } from '../../src/base/safetensors.js'
 import { joinPieces } from '../../src/model/huggingFace.js'
 import { ModelSession, openHuggingFace, type HostRows } from '../../src/model/index.js'
+import { DEVICES } from '../base/devices.js'
 import { batchOf, relativeError } from './support.js'
 
 /** Vectors made by Hugging Face transformers in double precision; see test/golden/README.md. */
@@ -34,13 +35,13 @@ const withoutKeyBias = (name: string, values: Float32Array, width: number): Floa
   name.endsWith('qkv.bias') ? values.filter((_, i) => i < width || i >= 2 * width) : values
 
 for (const family of ['gpt2-tiny', 'llama-tiny'])
-  for (const precision of ['f32', 'bf16'] as const)
-    test(`${family} in ${precision}: logits, loss, every gradient, ten updates`, async () => {
+  for (const precision of ['f32', 'bf16'] as const) for (const { name: on, options, skip } of DEVICES)
+    test(`${family} in ${precision} on ${on}: logits, loss, every gradient, ten updates`, { skip }, async () => {
       const settings = JSON.parse(readFileSync(golden(family, 'expected.json'), 'utf8')) as Expected
       using expected = new SafetensorsFile(golden(family, 'expected.safetensors'))
       const stored = openHuggingFace(golden(family)), { config } = stored
       const { batch: rows, context: length, adamw, clip_norm: clip, steps } = settings, bounds = BOUNDS[precision]
-      using device = new Device({ threads: 1 })
+      using device = new Device(options)
       using session = new ModelSession(device, {
         config, precision, rows, length, logits: true,
         training: { beta1: adamw.betas[0], beta2: adamw.betas[1], epsilon: adamw.eps, weightDecay: adamw.weight_decay_on_matrices, clip },

@@ -8,6 +8,7 @@ import { philox } from '../../src/base/random.js'
 import { SafetensorsFile } from '../../src/base/safetensors.js'
 import { initialValues } from '../../src/model/initialize.js'
 import { instantiate, modelConfig, ModelSession, openHuggingFace, openProjected, planSession, projectedConfig, projectedSpecs, saveModel, type HostRows, type ModelConfig, type ProjectedConfig } from '../../src/model/index.js'
+import { DEVICES } from '../base/devices.js'
 import { batchOf, relativeError } from './support.js'
 
 interface Expected {
@@ -27,14 +28,14 @@ function read(source: SafetensorsFile, prefix: string, name: string): Float32Arr
   return Float32Array.from(values, (_, i) => values[(i % (inputs * outputs)) * h + Math.floor(i / (inputs * outputs))]!)
 }
 
-test('projected-tiny: projected weights, losses, every gradient, ten updates', async (t) => {
+for (const { name: on, options, skip } of DEVICES) test(`projected-tiny on ${on}: projected weights, losses, every gradient, ten updates`, { skip }, async (t) => {
   const settings = JSON.parse(readFileSync(join(folder, 'expected.json'), 'utf8')) as Expected
   using expected = new SafetensorsFile(join(folder, 'expected.safetensors'))
   const config = modelConfig('nano', settings.vocab, { layers: settings.layers, width: settings.width, heads: settings.heads, mlp: settings.mlp_width, context: settings.context })
   const projected = projectedConfig(config, { experts: settings.experts, expertSize: settings.expert_dim, multiplier: settings.multiplier, coefficientScale: 1 })
   const [, rows, length] = expected.entry('input_ids').shape as [number, number, number]
   const { adamw, clip_norm: clip, steps } = settings
-  using device = new Device({ threads: 2 })
+  using device = new Device({ ...options, threads: 2 })
   using session = new ModelSession(device, {
     config, precision: 'f32', rows, length, logits: true, network: { kind: 'projected', projected, groups: rows },
     training: { beta1: adamw.betas[0], beta2: adamw.betas[1], epsilon: adamw.eps, weightDecay: adamw.weight_decay, clip },
