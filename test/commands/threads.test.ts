@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { nichelm } from './commandLine.js'
 
-const WITH_THREADS = [['tokenizer', 'train', '--text', 'nowhere.txt', '--into', 'nowhere'], ['bench', 'matmul'], ['bench', 'tokenizer'], ['bench', 'kmeans'], ['bench', 'train']]
+const WITH_THREADS = [['tokenizer', 'train', '--text', 'nowhere.txt', '--into', 'nowhere'], ['bench', 'matmul'], ['bench', 'tokenizer'], ['bench', 'kmeans'], ['bench', 'train', '--model', 'nano']]
 
 for (const command of WITH_THREADS) {
   test(`${command.slice(0, 2).join(' ')} refuses more threads than there are cores`, async () => {
