@@ -145,7 +145,8 @@ Napi::Value kmeans_fit(const Napi::CallbackInfo& info) {
   return async(
       info.Env(),
       [device, rows, options] {
-        return cluster::kmeans(device->cpu, rows->x.data(), rows->count, rows->width, options);
+        const auto lock = device->gpu ? std::unique_lock(device->gpu->lock) : std::unique_lock<std::mutex>();
+        return cluster::kmeans(device->cpu, rows->x.data(), rows->count, rows->width, options, device->gpu ? device->gpu->device.get() : nullptr);
       },
       [](Napi::Env env, cluster::Kmeans& k) -> Napi::Value {
         Napi::Object result = Napi::Object::New(env);
@@ -170,7 +171,8 @@ Napi::Value kmeans_nearest(const Napi::CallbackInfo& info) {
       info.Env(),
       [device, rows, centroids] {
         Nearest found{std::vector<int32_t>(static_cast<size_t>(rows->count)), std::vector<float>(static_cast<size_t>(rows->count))};
-        cluster::nearest(device->cpu, rows->x.data(), rows->count, rows->width, centroids->x.data(), centroids->count, found.labels.data(), found.distances.data());
+        const auto lock = device->gpu ? std::unique_lock(device->gpu->lock) : std::unique_lock<std::mutex>();
+        cluster::nearest(device->cpu, rows->x.data(), rows->count, rows->width, centroids->x.data(), centroids->count, found.labels.data(), found.distances.data(), device->gpu ? device->gpu->device.get() : nullptr);
         return found;
       },
       [](Napi::Env env, Nearest& found) -> Napi::Value {

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 #include <string>
 
+#include "cluster/cuda_ops.h"
 #include "cluster/kernels.h"
 #include "cluster/splitmix.h"
 #include "ops/kernels.h"
@@ -33,11 +35,54 @@ std::vector<float> squared_norms(Cpu& device, const float* x, int64_t rows, int6
   return squares;
 }
 
+// A tensor in a GPU's memory, as long as this lives.
+class There {
+ public:
+  There(CudaDevice& gpu, Type type, std::initializer_list<int64_t> shape) : gpu_(gpu), tensor_{nullptr, type, 0, {}} {
+    for (const int64_t axis : shape) tensor_.shape[tensor_.axes++] = axis;
+    tensor_.data = gpu.allocate(tensor_.bytes());
+  }
+  ~There() { gpu_.release(tensor_.data); }
+  There(const There&) = delete;
+  const Tensor& tensor() const { return tensor_; }
+  void write(const void* values) { gpu_.write(tensor_.data, values, tensor_.bytes()); }
+  void read(void* into) { gpu_.read(tensor_.data, into, tensor_.bytes()); }
+
+ private:
+  CudaDevice& gpu_;
+  Tensor tensor_;
+};
+
+// Rows on a GPU with what k-means computes of them there.
+class RowsThere {
+ public:
+  RowsThere(CudaDevice& gpu, const float* x, int64_t rows, int64_t width, int64_t clusters)
+      : gpu_(gpu), x_(gpu, Type::f32, {rows, width}), centroids_(gpu, Type::f32, {clusters, width}), labels_(gpu, Type::i32, {rows}), distances_(gpu, Type::f32, {rows}) {
+    x_.write(x);
+  }
+  void assign(const float* centroids, int32_t* labels, float* distances) {
+    centroids_.write(centroids);
+    const KmeansAssign op{{x_.tensor()}, {centroids_.tensor()}, {labels_.tensor()}, {distances_.tensor()}};
+    gpu_.run("kmeans_assign", &op);
+    labels_.read(labels), distances_.read(distances);
+  }
+  void update(const int32_t* labels, float* centroids) {
+    labels_.write(labels), centroids_.write(centroids);
+    const KmeansUpdate op{{x_.tensor()}, {labels_.tensor()}, {centroids_.tensor()}};
+    gpu_.run("kmeans_update", &op);
+    centroids_.read(centroids);
+  }
+
+ private:
+  CudaDevice& gpu_;
+  There x_, centroids_, labels_, distances_;
+};
+
 // One start of the algorithm on rows that do not change.
 class Lloyd {
  public:
-  Lloyd(Cpu& device, const float* x, int64_t rows, int64_t width, const std::vector<float>& squares, const KmeansOptions& options, uint64_t seed)
-      : device_(device), x_(x), rows_(rows), width_(width), squares_(squares), clusters_(options.clusters), options_(options), random_(seed) {}
+  Lloyd(Cpu& device, const float* x, int64_t rows, int64_t width, const std::vector<float>& squares, const KmeansOptions& options, uint64_t seed, RowsThere* there)
+      : device_(device), there_(there), x_(x), rows_(rows), width_(width), squares_(squares), clusters_(options.clusters), options_(options), random_(seed) {}
 
   Kmeans run(double column_variance) {
     Kmeans result{start(), std::vector<int32_t>(static_cast<size_t>(rows_)), 0, 0, 0};
@@ -59,7 +104,8 @@ class Lloyd {
 
  private:
   void assign(Kmeans& k) {
-    nearest(device_, x_, rows_, width_, k.centroids.data(), clusters_, k.labels.data(), distances_.data());
+    if (there_) there_->assign(k.centroids.data(), k.labels.data(), distances_.data());
+    else nearest(device_, x_, rows_, width_, k.centroids.data(), clusters_, k.labels.data(), distances_.data());
     k.inertia = std::accumulate(distances_.begin(), distances_.end(), 0.0);
     if (!std::isfinite(k.inertia)) fail(ErrorCode::data, "kmeans: the rows hold values that are not finite");
   }
@@ -70,6 +116,7 @@ class Lloyd {
     std::vector<int64_t> first(static_cast<size_t>(clusters_) + 1);
     for (const int32_t c : labels) ++first[static_cast<size_t>(c) + 1];
     reseed(labels, first, k.reseeded);
+    if (there_) return update_there(labels, k.centroids);
     std::partial_sum(first.begin(), first.end(), first.begin());
     std::vector<int32_t> members(labels.size());
     std::vector<int64_t> next(first.begin(), first.end() - 1);
@@ -92,6 +139,14 @@ class Lloyd {
       moves[c] = move;
     });
     return std::accumulate(moves.begin(), moves.end(), 0.0);
+  }
+
+  double update_there(const std::vector<int32_t>& labels, std::vector<float>& centroids) {
+    const std::vector<float> before = centroids;
+    there_->update(labels.data(), centroids.data());
+    double moved = 0;
+    for (size_t i = 0; i < centroids.size(); ++i) moved += (static_cast<double>(centroids[i]) - before[i]) * (static_cast<double>(centroids[i]) - before[i]);
+    return moved;
   }
 
   // Gives every empty cluster one of the rows that are farthest from their centres. first[c + 1] counts the rows of c.
@@ -164,6 +219,7 @@ class Lloyd {
   }
 
   Cpu& device_;
+  RowsThere* there_;  // null: the CPU does all
   const float* x_;
   int64_t rows_, width_;
   const std::vector<float>& squares_;
@@ -186,8 +242,9 @@ double column_variance(Cpu& device, const float* x, int64_t rows, int64_t width,
 
 }  // namespace
 
-void nearest(Cpu& device, const float* x, int64_t rows, int64_t width, const float* centroids, int64_t clusters, int32_t* labels, float* distances) {
+void nearest(Cpu& device, const float* x, int64_t rows, int64_t width, const float* centroids, int64_t clusters, int32_t* labels, float* distances, CudaDevice* gpu) {
   require(width >= 1 && clusters >= 1, "nearest: there must be a column and a centroid");
+  if (gpu && rows > 0) return RowsThere(*gpu, x, rows, width, clusters).assign(centroids, labels, distances);
   const Kernels& kernels = kernels_for(device.isa());
   const int64_t columns = nearest_columns(clusters);
   auto* packed = static_cast<float*>(device.shared_scratch(columns * (width + 1) * 4));
@@ -203,7 +260,7 @@ void nearest(Cpu& device, const float* x, int64_t rows, int64_t width, const flo
   });
 }
 
-Kmeans kmeans(Cpu& device, const float* x, int64_t rows, int64_t width, const KmeansOptions& options) {
+Kmeans kmeans(Cpu& device, const float* x, int64_t rows, int64_t width, const KmeansOptions& options, CudaDevice* gpu) {
   require(options.clusters >= 1 && width >= 1 && options.iterations >= 1 && options.restarts >= 1, "kmeans: clusters, columns, iterations and restarts must be positive");
   require(options.iterations <= 100000 && options.restarts <= 1000, "kmeans: there may be 100000 iterations and 1000 restarts at most");
   require(rows <= INT32_MAX, "kmeans: more rows than can be numbered");
@@ -213,10 +270,12 @@ Kmeans kmeans(Cpu& device, const float* x, int64_t rows, int64_t width, const Km
   for (const float s : squares)
     if (!std::isfinite(s)) fail(ErrorCode::data, "kmeans: the rows hold values that are not finite");
   const double variance = column_variance(device, x, rows, width, squares);
+  std::optional<RowsThere> there;
+  if (gpu) there.emplace(*gpu, x, rows, width, options.clusters);
   Kmeans best;
   for (int64_t restart = 0; restart < options.restarts; ++restart) {
     Splitmix seeds(options.seed + static_cast<uint64_t>(restart));
-    Kmeans result = Lloyd(device, x, rows, width, squares, options, seeds.next()).run(variance);
+    Kmeans result = Lloyd(device, x, rows, width, squares, options, seeds.next(), there ? &*there : nullptr).run(variance);
     if (restart == 0 || result.inertia < best.inertia) best = std::move(result);
   }
   return best;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "cuda/device.h"
 #include "runtime/cpu.h"
 
 namespace nichelm::cluster {
@@ -24,10 +25,11 @@ struct Kmeans {
   int64_t reseeded;              // clusters that fell empty on the way and were begun anew at the farthest rows
 };
 
-// x (rows, width) f32. Throws ErrorCode::argument if there are fewer rows than clusters, ErrorCode::data for values that are not finite.
-Kmeans kmeans(Cpu& device, const float* x, int64_t rows, int64_t width, const KmeansOptions& options);
+// x (rows, width) f32. With a GPU its passes over all rows are done there, on rows that are copied to it once; the start is the CPU's. Throws
+// ErrorCode::argument if there are fewer rows than clusters, ErrorCode::data for values that are not finite, ErrorCode::memory for what a GPU has no room for.
+Kmeans kmeans(Cpu& device, const float* x, int64_t rows, int64_t width, const KmeansOptions& options, CudaDevice* gpu = nullptr);
 
 // Each row's nearest centroid (of several, the first) and its squared distance; x (rows, width), centroids (clusters, width).
-void nearest(Cpu& device, const float* x, int64_t rows, int64_t width, const float* centroids, int64_t clusters, int32_t* labels, float* distances);
+void nearest(Cpu& device, const float* x, int64_t rows, int64_t width, const float* centroids, int64_t clusters, int32_t* labels, float* distances, CudaDevice* gpu = nullptr);
 
 }  // namespace nichelm::cluster

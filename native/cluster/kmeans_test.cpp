@@ -6,7 +6,7 @@
 #include <string>
 
 #include "runtime/error.h"
-#include "test/test.h"
+#include "test/devices.h"
 
 using namespace nichelm;
 using namespace nichelm::cluster;
@@ -175,4 +175,61 @@ TEST(kmeans_refuses_what_it_cannot_do) {
   expect_error(ErrorCode::data, "not finite", x, 10, 4, {.clusters = 2});
   x[17] = INFINITY;
   expect_error(ErrorCode::data, "not finite", x, 10, 4, {.clusters = 2});
+}
+
+TEST(kmeans_on_cuda_is_that_of_the_cpu) {
+  struct Shape { int64_t rows, width, groups; };
+  for (const auto& [rows, width, groups] : {Shape{5, 1, 1}, {300, 33, 7}, {1030, 8, 21}}) {
+    const std::vector<float> x = blobs(rows, width, groups, 7);
+    Cpu cpu(1);
+    const Kmeans want = kmeans(cpu, x.data(), rows, width, {.clusters = groups, .seed = 3});
+    Kmeans first;
+    for (const test::CudaChoice& choice : test::cuda_devices()) {
+      choice.prepare();
+      const Kmeans got = kmeans(cpu, x.data(), rows, width, {.clusters = groups, .seed = 3}, choice.device);
+      const std::string what = choice.name + ", " + std::to_string(rows) + " x " + std::to_string(width) + " in " + std::to_string(groups);
+      EXPECT(got.labels == want.labels && got.iterations == want.iterations, what + ": labels of the CPU's");
+      EXPECT(test::error(got.centroids, want.centroids) < 1e-6, what + ": its centroids");
+      checked_inertia(x, rows, width, got, what);
+      if (first.centroids.empty()) first = got;
+      EXPECT(got.centroids == first.centroids && got.labels == first.labels && got.inertia == first.inertia, what + ": the same bits in every order of threads");
+    }
+  }
+}
+
+TEST(kmeans_nearest_on_cuda) {  // equal distances, rows and clusters that fill no warp, NaN, distances below 0 by rounding
+  const int64_t rows = 37, width = 5, clusters = 70;
+  std::vector<float> x = test::normal(rows * width, 3), centroids = test::normal(clusters * width, 4);
+  std::copy_n(centroids.begin() + 9 * width, width, centroids.begin() + 41 * width);  // equal, of one lane
+  std::copy_n(centroids.begin() + 9 * width, width, centroids.begin() + 66 * width);  // and of another
+  for (const int64_t r : {3, 36}) std::copy_n(centroids.begin() + 9 * width, width, x.begin() + r * width);
+  std::vector<int32_t> want(static_cast<size_t>(rows)), labels(want.size());
+  std::vector<float> far(want.size()), distances(want.size());
+  Cpu cpu(1);
+  nearest(cpu, x.data(), rows, width, centroids.data(), clusters, want.data(), far.data());
+  for (const test::CudaChoice& choice : test::cuda_devices()) {
+    choice.prepare();
+    labels.assign(labels.size(), -1), distances.assign(distances.size(), NAN);
+    nearest(cpu, x.data(), rows, width, centroids.data(), clusters, labels.data(), distances.data(), choice.device);
+    EXPECT(labels == want && labels[3] == 9 && labels[36] == 9, choice.name + ": labels");
+    bool near = true;
+    for (size_t r = 0; r < far.size(); ++r) near = near && distances[r] >= 0 && std::abs(distances[r] - far[r]) < 1e-5f;
+    EXPECT(near, choice.name + ": distances");
+    std::vector<float> bad = x;
+    bad[2 * width] = NAN;
+    nearest(cpu, bad.data(), rows, width, centroids.data(), clusters, labels.data(), distances.data(), choice.device);
+    EXPECT(std::isnan(distances[2]) && !std::isnan(distances[1]) && labels[2] >= 0 && labels[2] < clusters, choice.name + ": NaN is seen");
+  }
+}
+
+TEST(kmeans_reseeds_on_cuda) {  // fewer distinct rows than clusters
+  std::vector<float> x;
+  for (int r = 0; r < 60; ++r) x.insert(x.end(), {static_cast<float>(r % 3), 1});
+  Cpu cpu(1);
+  const Kmeans want = kmeans(cpu, x.data(), 60, 2, {.clusters = 5, .seed = 1});
+  for (const test::CudaChoice& choice : test::cuda_devices()) {
+    choice.prepare();
+    const Kmeans got = kmeans(cpu, x.data(), 60, 2, {.clusters = 5, .seed = 1}, choice.device);
+    EXPECT(got.labels == want.labels && got.centroids == want.centroids && got.inertia == 0, choice.name);
+  }
 }

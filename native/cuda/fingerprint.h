@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "cluster/cuda_ops.h"
 #include "cuda/device.h"
 #include "ops/list.h"
 
@@ -25,6 +26,7 @@ inline uint64_t cuda_fingerprint() {
   };
   const auto add_ops = [&]<class... Ops>(OpList<Ops...>) { (add_op(static_cast<Ops*>(nullptr)), ...); };
   add_ops(AllOps{});
+  add_ops(OpList<KmeansAssign, KmeansUpdate>{});
   add(std::to_string(kCudaInterface) + ", " + std::to_string(sizeof(CudaDescription)));
   return hash;
 }

@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { Device, kmeansFit, packageRoot } from '../../bindings/index.js'
+import { kmeansFit, packageRoot } from '../../bindings/index.js'
 import { NichelmError } from '../base/errors.js'
 import { philox } from '../base/random.js'
 import { readDocuments, Tokenizer } from '../text/index.js'
-import { define, interruption, jsonOption, print, threadsOption } from './frame.js'
+import { define, deviceOptions, interruption, jsonOption, openDevice, print, threadsOption } from './frame.js'
 import { textOptions } from './textOptions.js'
 
 export const benchTokenizer = define({
@@ -44,11 +44,11 @@ export const benchKmeans = define({
     width: { type: 'number', minimum: 1, default: 128, describe: 'Dimensions' },
     clusters: { type: 'number', minimum: 1, default: 64, describe: 'Clusters' },
     iterations: { type: 'number', minimum: 1, default: 20, describe: 'Iterations at most' },
-    ...threadsOption, ...jsonOption,
+    device: deviceOptions.device, ...threadsOption, ...jsonOption,
   },
   examples: [['bench kmeans --rows 100000 --width 128 --clusters 1024', 'Seconds, and the FLOP/s of the distances']],
-  run: async ({ rows, width, clusters, iterations: most, threads, json }) => {
-    using device = new Device({ threads })
+  run: async ({ rows, width, clusters, iterations: most, device: name, threads, json }) => {
+    using device = openDevice({ device: name, threads })
     const vectors = unitVectors(rows, width), peak = await device.peak('f32'), began = performance.now()
     const { iterations } = await kmeansFit(device, vectors, width, { clusters, seed: 1, iterations: most })
     const seconds = (performance.now() - began) / 1000

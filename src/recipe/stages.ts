@@ -131,10 +131,10 @@ export class Stages {
   /** Clusters of slm-is, or as many as there are experts. */
   clustering(count: number, seed: number): Stage<ClustersResult> {
     const { embedder, dimensions, sample } = this.setup.clusters, corpus = this.generic(), tokenizer = this.tokenizer()
-    const settings = { embedder, dimensions, sample, count }
+    const settings = { embedder, dimensions, sample, count }, { kind } = this.setup.device
     return this.#stage('clusters', {
       name: `clusters${this.clusterCount(count, this.options.naming.clusters)}${this.seed(seed)}`, early: true, needs: [corpus],
-      planned: { clusters: count, dimensions, sample, iterations: 0, costs: NO_COSTS }, settings: { ...settings, seed },
+      planned: { clusters: count, dimensions, sample, iterations: 0, costs: NO_COSTS }, settings: { ...settings, seed, ...(kind === 'cpu' ? {} : { kind }) },
       run: context => this.options.steps.clusters(context, { settings, seed, corpus: corpus.folder, tokenizer: tokenizer.folder }),
     })
   }
