@@ -113,9 +113,9 @@ std::vector<Result> cuda_steps(CudaDevice& device, const CudaSettings& settings)
     const float after = loss_of(memory, step);
     r.tokens = static_cast<double>(step.tokens) / r.seconds, r.flops = r.tokens * step.flops_per_token, r.peak = stated_peak(device.describe(), Type::bf16);
     char note[256];
-    std::snprintf(note, sizeof note, "utilisation = tokens/s x FLOPs a token / peak = %.0f x %.4g / %.4g; loss %.3f before, %.3f after (a guess: %.3f)", r.tokens, step.flops_per_token, r.peak, before, after,
-                  std::log(static_cast<double>(step.vocabulary)));
-    r.note = note;
+    if (r.peak > 0) std::snprintf(note, sizeof note, "utilisation = tokens/s x FLOPs a token / peak = %.0f x %.4g / %.4g; ", r.tokens, step.flops_per_token, r.peak), r.note = note;
+    std::snprintf(note, sizeof note, "loss %.3f before, %.3f after (a guess: %.3f)", before, after, std::log(static_cast<double>(step.vocabulary)));
+    r.note += note;
     if (settings.profile) r.note += "\n  " + profile_of(parts);
     if (!std::isfinite(after)) throw Error(ErrorCode::device, step.name + ": the loss is not a number");
     results.push_back(std::move(r));

@@ -31,6 +31,7 @@ class Device {
   explicit Device(CudaDevice& cuda) : cuda_(&cuda) {}
   Cpu* cpu() const { return cpu_; }
   CudaDevice* cuda() const { return cuda_; }
+  bool emulated() const { return cuda_ && cuda_->describe().driver == 0; }  // slow: large cases may be left out
 
  private:
   Cpu* cpu_ = nullptr;

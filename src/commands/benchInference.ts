@@ -1,6 +1,6 @@
 import { measureForward, measureGeneration, type GenerationMeasurement } from '../generate/index.js'
 import { measureStep } from '../train/index.js'
-import { cpuOptions, define, interruption, jsonOption, openDevice, print } from './frame.js'
+import { define, deviceOptions, interruption, jsonOption, openDevice, print } from './frame.js'
 import { configOf, modelOptions } from './modelOptions.js'
 
 export const benchInference = define({
@@ -13,7 +13,7 @@ export const benchInference = define({
     prompt: { type: 'number', minimum: 1, describe: 'Tokens of a prompt; default: half of the context' },
     steps: { type: 'number', minimum: 1, default: 5, describe: 'Steps of training and of scoring to time, twice in turn; the medians count' },
     tokens: { type: 'number', minimum: 1, default: 32, describe: 'Tokens of each text to time; the median counts' },
-    ...cpuOptions, ...jsonOption,
+    ...deviceOptions, ...jsonOption,
   },
   examples: [['bench inference --model nano --precision bf16 --threads 2', 'Forward pass beside training step, prompts and tokens a second for 1 and 64 texts, share of the memory bandwidth']],
   run: async ({ batch, context, prompt, steps, tokens, device: name, threads, precision, json, ...model }) => {

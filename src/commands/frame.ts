@@ -85,9 +85,6 @@ export const deviceOptions = {
   precision: { type: 'string', choices: ['f32', 'bf16'] as const, default: 'bf16' as 'f32' | 'bf16', describe: 'Precision of the computation' },
 } as const satisfies OptionTable
 
-/** Of commands whose kernels only the CPU has. */
-export const cpuOptions = { ...deviceOptions, device: { type: 'string', choices: ['cpu'] as const, default: 'cpu', describe: 'Device to compute on; GPUs have no kernels for this yet' } } as const satisfies OptionTable
-
 /** Opens the device that the options name. Throws USAGE for a name that is none, DEVICE with what is missing for one that is not there. */
 export const openDevice = ({ device, threads }: { device: string; threads: number }): Device => new Device({ ...deviceOf(device), threads })
 

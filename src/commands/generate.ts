@@ -5,7 +5,7 @@ import { readJson } from '../base/files.js'
 import { checkGeneration, checkPrompts, generate as steps, MOST_SLOTS, type End, type GenerateStatistics } from '../generate/index.js'
 import { isProjected, openHuggingFace, type StoredModel } from '../model/index.js'
 import { readDocuments, type Tokenizer } from '../text/index.js'
-import { cpuOptions, define, interruption, jsonOption, openDevice, print, progress } from './frame.js'
+import { define, deviceOptions, interruption, jsonOption, openDevice, print, progress } from './frame.js'
 import { tokenizerOf } from './tokenizerOf.js'
 
 export const generate = define({
@@ -22,7 +22,7 @@ export const generate = define({
     'top-p': { type: 'number', fraction: true, default: 0.95, describe: 'Draw from the most probable tokens that have this much probability together; 1: all' },
     seed: { type: 'number', default: 1, describe: 'The same seed gives the same texts' },
     batch: { type: 'number', minimum: 1, default: MOST_SLOTS, describe: `Texts that are continued at once, at most ${MOST_SLOTS}` },
-    ...cpuOptions, ...jsonOption,
+    ...deviceOptions, ...jsonOption,
   },
   examples: [
     ['generate --model runs/law/finetune-slm-is-law/model --prompt "The court finds"', 'One text, as it comes'],

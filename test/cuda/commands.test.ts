@@ -20,7 +20,7 @@ clusters: {count: 4, dimensions: 8}
 projected: {experts: 2, groups: 2}
 choice: {windows: 8}
 distill: {top: 20}
-methods: [slm, slm-pn, slm-d]
+methods: [slm-pn, slm-d]
 pretrain: {steps: 4, batch: 4, rate: 2e-3, warmup: 1, evaluateEvery: 4, checkpointEvery: 4}
 finetune: {steps: 3, batch: 4, evaluateEvery: 3, patience: 2}
 `
@@ -43,7 +43,7 @@ interface Costs { costs: { device: string } }
 test('a recipe runs on a GPU as on the CPU: pretraining, a projected network, a teacher, fine-tuning, evaluation', { skip: cudaMissing }, async t => {
   const folder = temporary(t), recipe = texts(folder)
   const { results } = ok<{ results: { method: string; before: { perplexity: number }; after: { perplexity: number } }[] }>(await nichelm(['run', recipe, '--json']))
-  assert.deepEqual(results.map(({ method }) => method), ['slm', 'slm-pn', 'slm-d'])
+  assert.deepEqual(results.map(({ method }) => method), ['slm-pn', 'slm-d'])
   for (const { method, before, after } of results) assert.ok(after.perplexity < before.perplexity && after.perplexity > 1, `${method}: ${before.perplexity}, then ${after.perplexity}`)
   const again = await nichelm(['run', recipe])
   assert.equal(again.code, 0, again.err)
@@ -51,11 +51,14 @@ test('a recipe runs on a GPU as on the CPU: pretraining, a projected network, a 
   // The CPU's results are others: its stages are not taken for the GPU's.
   const onCpu = ok<{ stages: { name: string; cached: boolean }[] }>(await nichelm(['run', recipe, '--dry-run', '--json', '--set', 'device.kind=cpu']))
   assert.deepEqual(onCpu.stages.filter(({ name }) => /^(tokenizer|corpus)/.test(name)).filter(({ cached }) => !cached), [])
-  assert.deepEqual(onCpu.stages.filter(({ name }) => /^(pretrain|finetune)/.test(name)).filter(({ cached }) => cached), [])
+  assert.deepEqual(onCpu.stages.filter(({ name }) => /^(clusters|assign|pretrain|finetune)/.test(name)).filter(({ cached }) => cached), [])
 
-  const model = join(folder, 'out', 'finetune-slm-law', 'model'), { costs } = JSON.parse(readFileSync(join(folder, 'out', 'finetune-slm-law', 'result.json'), 'utf8')) as Costs
+  const model = join(folder, 'out', 'finetune-slm-d-law', 'model'), { costs } = JSON.parse(readFileSync(join(folder, 'out', 'finetune-slm-d-law', 'result.json'), 'utf8')) as Costs
   if (cudaTested!.emulated) assert.equal(costs.device, 'emulated by the CPU')
   assert.ok(existsSync(model))
+  const say = (...args: string[]) => nichelm(['generate', '--model', model, '--prompt', 'court appeal', '--max-tokens', '2', '--precision', 'f32', '--temperature', '0', '--json', ...args])
+  const { texts: [there] } = ok<{ texts: { text: string; tokens: number }[] }>(await say('--device', 'cuda')), { texts: [here] } = ok<{ texts: { text: string; tokens: number }[] }>(await say())
+  assert.equal(there!.text, here!.text)
 })
 
 test('commands name the device; one that is not there ends them at once', async t => {
@@ -95,8 +98,13 @@ test('benchmarks run on a GPU, and tell no share of a peak that is not known', {
     const found = ok<{ device: string; gpu: string; seconds: number; peak_fraction: null; bandwidth_fraction: null }>(await run(...args))
     assert.ok(found.device === 'cuda' && found.seconds > 0 && found.peak_fraction === null && found.bandwidth_fraction === null, JSON.stringify(found))
   }
+  const kmeans = ok<{ iterations: number; peak_fraction: null }>(await nichelm(['bench', 'kmeans', '--device', 'cuda', '--rows', '40', '--width', '4', '--clusters', '3', '--json']))
+  assert.ok(kmeans.iterations > 0 && kmeans.peak_fraction === null)
   const { project, optimizer } = ok<{ project: { bytes_per_second: number }; optimizer: { bytes_per_second: number } }>(await run('project', '--rows', '8', '--columns', '8', '--experts', '2', '--groups', '2'))
   assert.ok(project.bytes_per_second > 0 && optimizer.bytes_per_second > 0)
   const train = ok<{ tokens_per_second: number; peak_fraction: null }>(await run('train', '--model', 'nano', '--layers', '1', '--width', '16', '--heads', '1', '--vocab', '64', '--batch', '2', '--context', '16'))
   assert.ok(train.tokens_per_second > 0 && train.peak_fraction === null)
+  const tiny = ['--model', 'nano', '--layers', '1', '--width', '16', '--heads', '1', '--vocab', '64', '--batch', '1', '--context', '16']
+  const { generation } = ok<{ generation: { batch: number; decode_tokens_per_second: number; prefill_tokens_per_second: number }[] }>(await run('inference', ...tiny, '--prompt', '2', '--tokens', '1'))
+  assert.ok(generation.length === 2 && generation.every(one => one.decode_tokens_per_second > 0 && one.prefill_tokens_per_second > 0))
 })

@@ -6,6 +6,7 @@ import { availableThreads, Device, packageRoot } from '../../bindings/index.js'
 import { generateAll, InferenceSession, type GenerateOptions } from '../../src/generate/index.js'
 import { modelConfig, ModelSession, openHuggingFace, parameterSpecs, type ModelConfig, type Precision, type StoredModel } from '../../src/model/index.js'
 import { initialValues } from '../../src/model/initialize.js'
+import { DEVICES } from '../base/devices.js'
 import { relativeError } from '../model/support.js'
 
 /** Continuations made by Hugging Face transformers: scripts/golden-continuations. */
@@ -17,11 +18,11 @@ const FAMILIES = ['gpt2-tiny', 'llama-tiny']
 
 const texts = async (options: Omit<GenerateOptions, 'seed' | 'precision'> & Partial<GenerateOptions>) => (await generateAll({ precision: 'f32', seed: 1, ...options })).texts
 
-for (const family of FAMILIES)
-  test(`${family}: greedy continuations are those of Hugging Face, however many at once`, async () => {
-    using device = new Device({ threads: 1 })
+for (const family of FAMILIES) for (const { name: on, options, skip } of DEVICES)
+  test(`${family} on ${on}: greedy continuations are those of Hugging Face, however many at once`, { skip }, async () => {
+    using device = new Device(options)
     const { stop, texts: golden } = goldenOf(family), model = openHuggingFace(folderOf(family)), prompts = golden.map(({ prompt }) => prompt)
-    for (const batch of [5, 2, 1]) {
+    for (const batch of on === 'cuda-emulated' ? [5] : [5, 2, 1]) {
       const found = await texts({ device, model, prompts, maxTokens: 24, sampling: GREEDY, stop: [stop], batch })
       for (const [i, { prompt, continuation }] of golden.entries()) {
         const stopped = continuation.at(-1) === stop, full = prompt.length + continuation.length > model.config.context

@@ -145,6 +145,21 @@ TEST(embedding_outside_the_tables) {
   });
 }
 
+TEST(embedding_gradient_of_a_row_is_one_sum) {  // places outside the tables stand between those of a row, whose number's digits are alike
+  for (const int64_t vocabulary : {256, 65536}) {
+    const Shape s{1, 12, 3, vocabulary};
+    Problem p(s, Type::f32);
+    for (size_t t = 0; t < 12; ++t) p.tokens[t] = t % 2 ? -1 : 0, p.starts[t] = 0;
+    Problem inside = p;
+    for (size_t i = 0; i < inside.dy.size(); ++i) inside.dy[i] *= inside.tokens[i / 3] < 0 ? 0.0f : 1.0f;
+    for (int32_t& token : inside.tokens) token = 0;
+    const Gradients want = plain_gradients(inside);
+    on_devices([&](Device& device, const std::string& name, bool) {
+      EXPECT(kernel_gradients(device, p, Type::f32, false).tokens == want.tokens, name + ", " + std::to_string(vocabulary));
+    });
+  }
+}
+
 TEST(embedding_nan_is_seen) {
   on_devices([&](Device& device, const std::string& name, bool) {
     for (Type type : {Type::f32, Type::bf16}) {

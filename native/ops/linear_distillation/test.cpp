@@ -182,6 +182,7 @@ TEST(linear_distillation_against_reference) {
       const Result want = oracle(p), loop = plain(p, type);
       Result first;
       on_devices([&](Device& device, const std::string& name, bool is_first) {
+        if (device.emulated() && s.tokens > 100) return;  // more of the same blocks
         const Result got = kernel(device, p, type), forward = kernel_forward(device, p, type), frozen = kernel(device, p, type, true);
         const std::string at = place(name, s, type);
         EXPECT(within(error(got.nll, want.nll), error(loop.nll, want.nll)), "nll: " + at);

@@ -3,6 +3,7 @@
 // that were not taken.
 #include "ops/most_probable/most_probable.h"
 
+#include "cuda/key.h"
 #include "cuda/reduce.h"
 #include "runtime/math.h"
 
@@ -10,18 +11,6 @@ namespace nichelm {
 namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / 32, kDigits = 256;
-
-// As unsigned numbers, in the order of the floats; 0 and -0 are one.
-__device__ __forceinline__ uint32_t key_of(float z) {
-  union { float value; uint32_t bits; } u;
-  u.value = z == 0 ? 0.0f : z;
-  return u.bits >> 31 ? ~u.bits : u.bits | 0x80000000u;
-}
-__device__ __forceinline__ float value_of(uint32_t key) {
-  union { uint32_t bits; float value; } u;
-  u.bits = key >> 31 ? key & 0x7fffffffu : ~key;
-  return u.value;
-}
 
 struct Shared {
   int32_t count[kWarps][kDigits];  // of each warp

@@ -47,7 +47,7 @@ TEST(rotary_table) {
       Reference reference;
       run(reference, RotaryTable{{f32(xv, s.x())}, at, cosine, sine, {f32(want, s.x())}, s.heads, s.kv_heads});
       std::vector<float> first;
-      on_cpus([&](Cpu& device, const std::string& on, bool is_first) {
+      on_devices([&](Device& device, const std::string& on, bool is_first) {
         Operand y(type, s.x());
         run_op(device, RotaryTable{{x.tensor()}, at, cosine, sine, {y.tensor()}, s.heads, s.kv_heads});
         const std::string where = "rotary_table " + on + ' ' + name_of(type);
@@ -68,7 +68,7 @@ TEST(rotary_table_is_rotary) {
   std::vector<int32_t> starts(80, 0);
   for (size_t i = 55; i < 80; ++i) starts[i] = 15;
   const In at{i32(starts, {2, 40})};
-  on_cpus([&](Cpu& device, const std::string& on, bool) {
+  on_devices([&](Device& device, const std::string& on, bool) {
     run_op(device, Rotary{{f32(x, s.x())}, at, {f32(y, s.x())}, 4, 2, 10000, false});
     run_op(device, RotaryTable{{f32(x, s.x())}, at, {f32(t.cosine, {40, 8})}, {f32(t.sine, {40, 8})}, {f32(other, s.x())}, 4, 2});
     EXPECT(error(other, y) < 1e-7, "rotary_table: as rotary, " + on + ": " + std::to_string(error(other, y)));

@@ -17,10 +17,10 @@ std::vector<float> uniforms(int64_t count, unsigned seed) {
   return u;
 }
 
-std::vector<int32_t> ids_of(Cpu& cpu, std::vector<float> logits, std::vector<float> uniform, float temperature, int64_t top_k, float top_p) {
+std::vector<int32_t> ids_of(Device& device, std::vector<float> logits, std::vector<float> uniform, float temperature, int64_t top_k, float top_p) {
   const int64_t rows = static_cast<int64_t>(uniform.size()), vocabulary = static_cast<int64_t>(logits.size()) / rows;
   std::vector<int32_t> ids(uniform.size(), -7);
-  run_op(cpu, Sample{{f32(logits, {rows, vocabulary})}, {f32(uniform, {rows})}, {i32(ids, {rows})}, temperature, top_k, top_p});
+  run_op(device, Sample{{f32(logits, {rows, vocabulary})}, {f32(uniform, {rows})}, {i32(ids, {rows})}, temperature, top_k, top_p});
   return ids;
 }
 
@@ -38,8 +38,10 @@ TEST(sample_against_reference) {
           std::vector<int32_t> want(static_cast<size_t>(rows)), first;
           Reference reference;
           run(reference, Sample{{f32(logits, {rows, vocabulary})}, {f32(uniform, {rows})}, {i32(want, {rows})}, temperature, top_k, top_p});
-          on_cpus([&](Cpu& cpu, const std::string& name, bool is_first) {
-            const std::vector<int32_t> got = ids_of(cpu, logits, uniform, temperature, top_k, top_p);
+          on_devices([&](Device& device, const std::string& name, bool is_first) {
+            if (device.emulated() && ((vocabulary != 17 && vocabulary != 300) || (temperature != 0 && temperature != 1))) return;
+            const int64_t some = device.emulated() ? 2 : rows;  // of the rows
+            const std::vector<int32_t> got = ids_of(device, {logits.begin(), logits.begin() + some * vocabulary}, {uniform.begin(), uniform.begin() + some}, temperature, top_k, top_p);
             int differ = 0;
             for (size_t i = 0; i < got.size(); ++i) differ += got[i] != want[i];
             EXPECT(differ == 0 || (differ <= 1 && temperature > 0), "sample of " + std::to_string(vocabulary) + ", temperature " + std::to_string(temperature) + ", top_k " + std::to_string(top_k) +
@@ -55,11 +57,12 @@ TEST(sample_by_formula) {
   const float two = std::log(2.0f);
   std::vector<float> row{0, 2 * two, 0, two}, u{0, 0.124f, 0.126f, 0.624f, 0.626f, 0.749f, 0.751f, 0.9999f}, logits;
   for (size_t i = 0; i < u.size(); ++i) logits.insert(logits.end(), row.begin(), row.end());
-  on_cpus([&](Cpu& cpu, const std::string& name, bool) {
-    const auto drawn = [&](float temperature, int64_t top_k, float top_p) { return ids_of(cpu, logits, u, temperature, top_k, top_p); };
+  on_devices([&](Device& device, const std::string& name, bool) {
+    const auto drawn = [&](float temperature, int64_t top_k, float top_p) { return ids_of(device, logits, u, temperature, top_k, top_p); };
     EXPECT((drawn(1, 0, 1) == std::vector<int32_t>{0, 0, 1, 1, 2, 2, 3, 3}), "all, by id: " + name);
     EXPECT((drawn(1, 2, 1) == std::vector<int32_t>{1, 1, 1, 1, 1, 3, 3, 3}), "two of four, 2 to 1: " + name);
     EXPECT((drawn(1, 3, 1) == std::vector<int32_t>{1, 1, 1, 3, 3, 3, 3, 0}), "three, of equal ones the lower id: " + name);
+    EXPECT((drawn(1, 0, 0.99f) == std::vector<int32_t>{1, 1, 1, 3, 3, 3, 0, 2}), "all, in order: " + name);
     EXPECT((drawn(1, 0, 0.74f) == std::vector<int32_t>{1, 1, 1, 1, 1, 3, 3, 3}), "a nucleus of two: " + name);
     EXPECT((drawn(1, 2, 0.6f) == std::vector<int32_t>{1, 1, 1, 1, 1, 1, 1, 1}), "a nucleus of what top_k left: " + name);
     EXPECT((drawn(0, 0, 1) == std::vector<int32_t>(8, 1)), "greedy: " + name);
@@ -67,7 +70,7 @@ TEST(sample_by_formula) {
 }
 
 TEST(sample_not_finite) {
-  on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+  on_devices([&](Device& device, const std::string& name, bool) {
     for (float bad : {NAN, INFINITY})
       for (size_t at : {0, 3, 9})
         for (float temperature : {0.0f, 1.0f})
@@ -75,12 +78,12 @@ TEST(sample_not_finite) {
             for (int64_t top_k : {0, 4}) {
               std::vector<float> logits = normal(30, 3);
               logits[10 + at] = bad;
-              const std::vector<int32_t> ids = ids_of(cpu, logits, {0.1f, 0.1f, 0.1f}, temperature, top_k, top_p);
+              const std::vector<int32_t> ids = ids_of(device, logits, {0.1f, 0.1f, 0.1f}, temperature, top_k, top_p);
               EXPECT(ids[0] >= 0 && ids[1] == -1 && ids[2] >= 0, "sample: a row that is not finite gives no token, " + name);
             }
     std::vector<float> masked(6, -INFINITY);
     masked[4] = 1;
-    EXPECT(ids_of(cpu, masked, {0.9f}, 1, 0, 1) == std::vector<int32_t>{4}, "sample: what is at minus infinity is not drawn, " + name);
+    EXPECT(ids_of(device, masked, {0.9f}, 1, 0, 1) == std::vector<int32_t>{4}, "sample: what is at minus infinity is not drawn, " + name);
   });
 }
 
