@@ -204,7 +204,7 @@ export class Stages {
     const { method, clusters, experts, seed } = cell
     if (method === 'slm-is') {
       const assignments = this.assign(this.generic(), clusters!, seed), weights = this.weights(cell)
-      return { settings: 'importance', needs: [assignments, weights], input: () => ({ kind: 'importance', assignments: assignments.folder, target: weights.result.target }) }
+      return { settings: 'importance, each window once a pass', needs: [assignments, weights], input: () => ({ kind: 'importance', assignments: assignments.folder, target: weights.result.target }) }
     }
     if (experts === null) return { settings: 'uniform', needs: [], input: () => ({ kind: 'uniform' }) }
     const assignments = this.assign(this.generic(), experts, seed)

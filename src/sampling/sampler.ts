@@ -1,30 +1,48 @@
 import { NichelmError } from '../base/errors.js'
-import { streamKey, uniform } from '../base/random.js'
+import { permuted, philox, streamKey } from '../base/random.js'
 import type { DrawWindow } from '../corpus/batch.js'
 
 /**
- * Draws generic windows so that their clusters have the frequencies `target`: a cluster from the target, then one of its windows, all alike.
+ * Draws generic windows for a run of so many `rows`, so that their clusters have the frequencies `target`.
+ *
+ * The rows are laid along the clusters in proportion to the target, each cluster's share rounded to whole rows, and taken in a random order; a cluster's
+ * windows are gone through in a random order, each once before any comes again. Independent draws would leave out a part e^-r of the windows that are to be
+ * drawn r times on average, and repeat others instead: with little text that costs more than the resampling gains on some domains.
  *
  * `assignments` holds every generic window's cluster; `target` is what `importanceWeights` gives: 0 for clusters without a generic window.
- * There is no state: a row can be drawn again at any time. Throws INTERNAL if the target has mass where there is no window.
+ * There is no state: a row can be drawn again at any time; rows beyond the run begin it anew in another order.
+ * Throws INTERNAL if the target has mass where there is no window, INPUT if there is nothing to draw from.
  */
-export function importanceSampler(assignments: ArrayLike<number>, target: ArrayLike<number>, seed: number): DrawWindow {
+export function importanceSampler(assignments: ArrayLike<number>, target: ArrayLike<number>, rows: number, seed: number): DrawWindow {
+  if (!Number.isInteger(rows) || rows < 1) throw new NichelmError('INTERNAL', `a run has a whole number of rows; got ${rows}`)
   const { first, windows } = windowsByCluster(assignments, target.length)
-  const cumulative = new Float64Array(target.length)
-  let mass = 0, last = -1
+  let mass = 0
   for (let c = 0; c < target.length; c++) {
-    if (target[c]! > 0) {
-      if (first[c] === first[c + 1]) throw new NichelmError('INTERNAL', `cluster ${c} is to be drawn, but has no window`)
-      last = c
-    }
-    cumulative[c] = mass += target[c]!
+    if (target[c]! > 0 && first[c] === first[c + 1]) throw new NichelmError('INTERNAL', `cluster ${c} is to be drawn, but has no window`)
+    mass += target[c]!
   }
-  if (last < 0) throw new NichelmError('INPUT', 'there is no cluster to draw from')
-  const clusterKey = streamKey(seed, 'importance cluster'), windowKey = streamKey(seed, 'importance window')
+  if (!(mass > 0)) throw new NichelmError('INPUT', 'there is no cluster to draw from')
+  // starts[c]: the first place along the line of rows that is cluster c's.
+  const starts = new Float64Array(target.length + 1)
+  for (let c = 0, sum = 0; c < target.length; c++) starts[c + 1] = Math.round(rows * Math.min(1, (sum += target[c]!) / mass))
+  const orders = new Keys(nth => streamKey(seed, `importance rows ${nth}`)), passes = new Keys(nth => streamKey(seed, `importance windows ${nth}`))
   return (row, nth) => {
-    const c = Math.min(last, above(cumulative, uniform(clusterKey, row, nth) * mass))
-    const count = first[c + 1]! - first[c]!
-    return windows[first[c]! + Math.floor(uniform(windowKey, row, nth) * count)]!
+    const place = permuted(orders.of(nth, Math.floor(row / rows)), rows, row % rows), c = above(starts, place) - 1
+    const count = first[c + 1]! - first[c]!, at = place - starts[c]!
+    return windows[first[c]! + permuted(passes.of(nth, c, Math.floor(row / rows), Math.floor(at / count)), count, at % count)]!
+  }
+}
+
+/** Keys of a stream's parts, each made from the stream's own by Philox. */
+class Keys {
+  readonly #streams = new Map<number, number>() // a memo, nothing that changes a draw
+  constructor(readonly make: (nth: number) => number) {}
+
+  of(nth: number, ...parts: number[]): number {
+    let key = this.#streams.get(nth)
+    if (key === undefined) this.#streams.set(nth, key = this.make(nth))
+    for (const part of parts) key = philox(key, part, 0)[0]
+    return key
   }
 }
 

@@ -62,7 +62,7 @@ function source(drawing: Drawing, { corpus, seed, settings }: PretrainOptions): 
   const from = (draw: Parameters<typeof drawBatch>[1]): Pick<TrainOptions, 'rows'> => ({ rows: (first, rows) => drawBatch(corpus, draw, first, { rows, length }) })
   switch (drawing.kind) {
     case 'uniform': return from(uniformSampler(corpus.windows, seed))
-    case 'importance': return from(importanceSampler(drawing.assignments, drawing.target, seed))
+    case 'importance': return from(importanceSampler(drawing.assignments, drawing.target, settings.steps * settings.batch, seed))
     case 'cluster': {
       const { first, windows } = windowsByCluster(drawing.assignments, 1 + Array.from(drawing.assignments).reduce((most, cluster) => Math.max(most, cluster), drawing.cluster))
       const own = windows.subarray(first[drawing.cluster], first[drawing.cluster + 1])

@@ -12,37 +12,52 @@ test('windows by cluster: every window once, in its cluster', () => {
     for (let i = first[c]!; i < first[c + 1]!; i++) assert.equal(assignments[windows[i]!], c)
 })
 
-test('clusters are drawn with the target frequencies, windows of a cluster alike', () => {
-  const target = [0.1, 0.6, 0.3, 0, 0, 0, 0], draws = 60000
-  const draw = importanceSampler(assignments, target, 7)
-  const clusters = new Float64Array(7), windows = new Float64Array(assignments.length)
-  for (let i = 0; i < draws; i++) {
-    const window = draw(i >> 1, i & 1)
-    clusters[assignments[window]!]!++
-    windows[window]!++
-  }
-  for (let c = 0; c < 7; c++) {
-    const sigma = Math.sqrt(target[c]! * (1 - target[c]!) / draws)
-    assert.ok(Math.abs(clusters[c]! / draws - target[c]!) <= 5 * sigma, `cluster ${c}: ${clusters[c]! / draws}, not ${target[c]}`)
-    const members = [...assignments.keys()].filter((i) => assignments[i] === c)
-    if (!target[c]) { assert.equal(clusters[c], 0); continue }
-    const expected = draws * target[c]! / members.length
-    const chiSquare = members.reduce((sum, i) => sum + (windows[i]! - expected) ** 2 / expected, 0)
-    assert.ok(Math.abs(chiSquare - members.length) < 5 * Math.sqrt(2 * members.length), `cluster ${c}: chi-square ${chiSquare} of ${members.length} windows`)
+test('a run has every cluster as often as the target says, and every window of a cluster as often as any other', () => {
+  const target = [0.1, 0.6, 0.3, 0, 0, 0, 0]
+  for (const rows of [1, 9, 1000, 7001]) for (const nth of [0, 3]) for (const pass of [0, 2]) {
+    const draw = importanceSampler(assignments, target, rows, 7)
+    const clusters = new Float64Array(7), windows = new Float64Array(assignments.length)
+    for (let row = 0; row < rows; row++) {
+      const window = draw(pass * rows + row, nth)
+      clusters[assignments[window]!]!++
+      windows[window]!++
+    }
+    for (let c = 0; c < 7; c++) {
+      assert.ok(Math.abs(clusters[c]! - rows * target[c]!) < 1, `cluster ${c}: ${clusters[c]} of ${rows} rows, not ${rows * target[c]!}`)
+      const often = [...assignments.keys()].filter((i) => assignments[i] === c).map((i) => windows[i]!)
+      assert.ok(Math.max(0, ...often) - Math.min(Infinity, ...often) <= 1, `cluster ${c}: windows are drawn ${Math.min(...often)} to ${Math.max(...often)} times`)
+    }
   }
 })
 
-test('a draw depends on seed, row and place alone', () => {
+test('any part of a run has the target frequencies, windows in no order', () => {
+  const target = [0.1, 0.6, 0.3, 0, 0, 0, 0], rows = 60000, part = 12000, sets: Set<number>[] = []
+  const draw = importanceSampler(assignments, target, rows, 11)
+  for (let first = 0; first < rows; first += part) {
+    const clusters = new Float64Array(7)
+    for (let row = first; row < first + part; row++) clusters[assignments[draw(row, 0)]!]!++
+    for (let c = 0; c < 3; c++) {
+      const sigma = Math.sqrt(target[c]! * (1 - target[c]!) / part)
+      assert.ok(Math.abs(clusters[c]! / part - target[c]!) <= 5 * sigma, `cluster ${c} in rows from ${first}: ${clusters[c]! / part}, not ${target[c]}`)
+    }
+    sets.push(new Set(Array.from({ length: 40 }, (_, i) => draw(first + i, 0))))
+  }
+  for (let i = 1; i < sets.length; i++) assert.notDeepEqual(sets[i], sets[0])
+  // The whole run again is another order.
+  assert.notDeepEqual(Array.from({ length: 40 }, (_, row) => draw(row, 0)), Array.from({ length: 40 }, (_, row) => draw(rows + row, 0)))
+})
+
+test('a draw depends on seed, row, place and the length of the run alone', () => {
   const target = importanceWeights([143, 285, 285, 0, 284, 0, 0], [1, 2, 3, 0, 4, 0, 0]).target
-  const a = importanceSampler(assignments, target, 3), b = importanceSampler(assignments, target, 3), c = importanceSampler(assignments, target, 4)
-  const rows = [5, 0, 5, 1e6, 17]
-  assert.deepEqual(rows.map((row) => a(row, 2)), rows.map((row) => b(row, 2)))
-  assert.notDeepEqual(Array.from({ length: 20 }, (_, row) => a(row, 0)), Array.from({ length: 20 }, (_, row) => c(row, 0)))
-  assert.notDeepEqual(Array.from({ length: 20 }, (_, row) => a(row, 0)), Array.from({ length: 20 }, (_, row) => a(row, 1)))
+  const sampler = (seed: number, rows = 5000) => importanceSampler(assignments, target, rows, seed), a = sampler(3), b = sampler(3), c = sampler(4), d = sampler(3, 5001)
+  const rows = [5, 0, 5, 1e6, 17], begin = Array.from({ length: 20 }, (_, row) => row)
+  assert.deepEqual(rows.map((row) => a(row, 2)), [...rows].reverse().map((row) => b(row, 2)).reverse())
+  for (const other of [c, d]) assert.notDeepEqual(begin.map((row) => a(row, 0)), begin.map((row) => other(row, 0)))
+  assert.notDeepEqual(begin.map((row) => a(row, 0)), begin.map((row) => a(row, 1)))
 })
 
 test('a target with mass where no window is, or with none, is refused', () => {
-  assert.throws(() => importanceSampler(assignments, [0, 0, 0, 1, 0, 0, 0], 1), /cluster 3 .* has no window/)
-  assert.throws(() => importanceSampler(assignments, [0, 0, 0, 0, 0, 0, 0], 1), /no cluster to draw from/)
-  assert.throws(() => importanceSampler(assignments, [1, 0], 1), /but there are 2 clusters/)
+  assert.throws(() => importanceSampler(assignments, [0, 0, 0, 1, 0, 0, 0], 10, 1), /cluster 3 .* has no window/)
+  assert.throws(() => importanceSampler(assignments, [0, 0, 0, 0, 0, 0, 0], 10, 1), /no cluster to draw from/)
+  assert.throws(() => importanceSampler(assignments, [1, 0], 10, 1), /but there are 2 clusters/)
 })
