@@ -1,6 +1,7 @@
 // CPU kernels. Forward: tasks are blocks of queries of a head (forward.h). Backward: tasks are key heads, so that the gradients of keys and values are
 // summed in one order; weights are made again from lse, kRows queries at a time, then both kinds of sums are taken over a block.
-// Tiles that no query of theirs sees are skipped; hidden keys inside a tile have weight 0.
+// Tiles that no query of theirs sees are skipped; hidden keys inside a tile have weight 0. As in the forward pass, a head with a result that is not finite
+// is done once more apart: every row of a sum over a copy of what it takes in, with 0 for all else.
 #include <cmath>
 
 #include "ops/attention/attention.h"
@@ -65,7 +66,7 @@ template <class T> struct BackwardScratch {
   Word<T>*keys, *values, *keys_by_rows;                                        // all of the row's
   float *dk, *dv;
   Word<T>*queries, *dys, *queries_by_rows, *dys_by_rows, *p, *ds, *ds_by_row;  // of a block
-  float *dq, *scores, *dp, *lse, *delta;
+  float *dq, *scores, *dp, *lse, *delta, *apart;
   int64_t tokens;  // room for keys
 
   BackwardScratch(Pieces& pieces, const Layout<T>& at) : tokens(up(at.length, kPanel)) {
@@ -77,13 +78,23 @@ template <class T> struct BackwardScratch {
     p = pieces.take<Word<T>>(kGradientQueries * kGradientKeys / kPack<T>), ds = pieces.take<Word<T>>(kGradientQueries * kGradientKeys / kPack<T>);
     ds_by_row = pieces.take<Word<T>>(kRows * kGradientKeys / kPack<T>);
     dq = pieces.take<float>(kGradientQueries * at.padded), scores = pieces.take<float>(kRows * kGradientKeys), dp = pieces.take<float>(kRows * kGradientKeys);
-    lse = pieces.take<float>(kGradientQueries), delta = pieces.take<float>(kGradientQueries);
+    lse = pieces.take<float>(kGradientQueries), delta = pieces.take<float>(kGradientQueries), apart = pieces.take<float>(kRows * at.padded);
   }
 };
 
-// p = e^(s scale - lse), ds = p (dp - delta) scale, for two rows of scores.
-template <class T>
-void weigh_gradient(const BackwardScratch<T>& my, int64_t t, int64_t m, int64_t first, int64_t last, float scale) {
+// The numbers j .. j + kLanes - 1.
+NICHELM_INLINE Integers counted_from(int64_t j) {
+  Integers lanes;
+  for (int64_t l = 0; l < kLanes; ++l) lanes[l] = static_cast<int32_t>(j + l);
+  return lanes;
+}
+
+// Of a block of keys, those that a query sees (none for a query that is not there); of a block of queries, those that see a key.
+struct Seen { int64_t from, to; };
+
+// p = e^(s scale - lse), ds = p (dp - delta) scale, for two rows of scores, whose hidden scores are -inf. Apart: 0 in the hidden ones whatever lse, dp and delta are.
+template <bool kApart, class T>
+void weigh_gradient(const BackwardScratch<T>& my, int64_t t, int64_t m, int64_t first, int64_t last, float scale, const Seen* seen) {
   const float *s = my.scores + m * kGradientKeys, *dp = my.dp + m * kGradientKeys;
   const Vector scales = broadcast(scale);
   const Vector lse[2] = {broadcast(my.lse[t + m]), broadcast(my.lse[t + m + 1])}, delta[2] = {broadcast(my.delta[t + m]), broadcast(my.delta[t + m + 1])};
@@ -93,6 +104,10 @@ void weigh_gradient(const BackwardScratch<T>& my, int64_t t, int64_t m, int64_t 
     for (int64_t l = 0; l < 2; ++l) {
       p[l] = exp_vector(load<Vector>(s + l * kGradientKeys + j) * scales - lse[l]);
       ds[l] = p[l] * (load<Vector>(dp + l * kGradientKeys + j) - delta[l]) * scales;
+      if constexpr (kApart) {
+        const Integers at = counted_from(j), visible = (at >= static_cast<int32_t>(seen[m + l].from)) & (at < static_cast<int32_t>(seen[m + l].to));
+        p[l] = reinterpret_cast<Vector>(reinterpret_cast<Integers>(p[l]) & visible), ds[l] = reinterpret_cast<Vector>(reinterpret_cast<Integers>(ds[l]) & visible);
+      }
       if constexpr (kPack<T> != 1) store_row(by_row + l * kGradientKeys / kPack<T>, j, ds[l]);
     }
     store_two_rows(my.p, kGradientKeys, t + m, j, p[0], p[1]);
@@ -100,8 +115,15 @@ void weigh_gradient(const BackwardScratch<T>& my, int64_t t, int64_t m, int64_t 
   }
 }
 
-// Adds what the queries [q0, q0 + count) and the keys [k0, k0 + kGradientKeys) give to dq, dk and dv.
-template <class T> void backward_block(const Layout<T>& at, const BackwardScratch<T>& my, Starts starts, int64_t q0, int64_t count, int64_t k0) {
+// A block of queries of a head, with what belongs to it, and the head's keys.
+template <class T> struct BackwardBlock {
+  const T *queries, *dys, *keys;  // of the block's first query, of the row's first token
+  int64_t dy_stride, q0, count;
+};
+
+// Adds what the queries of the block and the keys [k0, k0 + kGradientKeys) give to dq, dk and dv.
+template <bool kApart, class T> void backward_block(const Layout<T>& at, const BackwardScratch<T>& my, Starts starts, const BackwardBlock<T>& block, int64_t k0) {
+  const int64_t q0 = block.q0, count = block.count;
   const int64_t keys = smaller(kGradientKeys, at.length - k0), key_panel = my.tokens / kPack<T> * kPanel, query_panel = kGradientQueries / kPack<T> * kPanel;
   for (int64_t t = 0; t < count; t += kRows) {
     const int64_t rows = smaller(kRows, count - t);
@@ -110,40 +132,73 @@ template <class T> void backward_block(const Layout<T>& at, const BackwardScratc
     const int64_t first = down(from, kLanes), last = up(to, kLanes), of_tile = down(t, kPanel) * at.words + t % kPanel;
     score_tile(my.queries + of_tile, my.keys + k0 * at.words, at.words, first, last, my.scores, kGradientKeys);
     score_tile(my.dys + of_tile, my.values + k0 * at.words, at.words, first, last, my.dp, kGradientKeys);
-    for (int64_t m = 0; m < kRows; ++m)
-      if (m < rows) hide(my.scores + m * kGradientKeys, first, last, starts[q0 + t + m] - k0, q0 + t + m + 1 - k0);
-      else hide(my.scores + m * kGradientKeys, first, last, last, last);
-    for (int64_t m = 0; m < kRows; m += 2) weigh_gradient(my, t, m, first, last, at.scale);
+    Seen seen[kRows];
+    for (int64_t m = 0; m < kRows; ++m) {
+      seen[m] = m < rows ? Seen{larger(starts[q0 + t + m] - k0, 0), smaller(q0 + t + m + 1 - k0, keys)} : Seen{last, last};
+      hide(my.scores + m * kGradientKeys, first, last, seen[m].from, seen[m].to);
+    }
+    for (int64_t m = 0; m < kRows; m += 2) weigh_gradient<kApart>(my, t, m, first, last, at.scale, seen);
     const Word<T>* ds = kPack<T> == 1 ? my.ds + t * kGradientKeys : my.ds_by_row;
-    sum_tile<Into::sum, kGradientKeys / kPack<T>, 1>(ds + first / kPack<T>, my.keys_by_rows + (k0 + first) / kPack<T> * kPanel, key_panel, (up(to, kPack<T>) - first) / kPack<T>, at.padded,
-                                                     my.dq + t * at.padded);
+    const auto add = [&](int64_t end, float* dq) {
+      sum_tile<Into::sum, kGradientKeys / kPack<T>, 1>(ds + first / kPack<T>, my.keys_by_rows + (k0 + first) / kPack<T> * kPanel, key_panel, (up(end, kPack<T>) - first) / kPack<T>, at.padded, dq);
+    };
+    if constexpr (!kApart) add(to, my.dq + t * at.padded);
+    else
+      for (int64_t m = 0; m < rows; ++m) {
+        if (seen[m].from >= seen[m].to) continue;
+        pack_by_rows(block.keys + k0 * at.stride, at.stride, seen[m].to, at.d, my.tokens, my.keys_by_rows + k0 / kPack<T> * kPanel, seen[m].from);
+        one_row(my.apart, my.dq + t * at.padded, m, at.padded, [&](float* dq) { add(seen[m].to, dq); });
+      }
   }
   for (int64_t j = 0; j < keys; j += kRows) {
-    // Queries that see any of these keys: none before the first, none of a document that begins after the last.
-    const int64_t from = larger(k0 + j - q0, 0), last_key = smaller(k0 + j + kRows, at.length) - 1;
-    int64_t to = count;
-    while (to > from && starts[q0 + to - 1] > last_key) --to;
-    if (from >= to) continue;
-    const int64_t depth = (up(to, kPack<T>) - from) / kPack<T>, a = from / kPack<T> * kGradientKeys + j, b = from / kPack<T> * kPanel;
-    sum_tile<Into::sum, 1, kGradientKeys>(my.p + a, my.dys_by_rows + b, query_panel, depth, at.padded, my.dv + (k0 + j) * at.padded);
-    sum_tile<Into::sum, 1, kGradientKeys>(my.ds + a, my.queries_by_rows + b, query_panel, depth, at.padded, my.dk + (k0 + j) * at.padded);
+    // Queries that see any of the keys [low, high]: none before the first, none of a document that begins after the last.
+    const auto seeing = [&](int64_t low, int64_t high) {
+      Seen queries{larger(low - q0, 0), count};
+      while (queries.to > queries.from && starts[q0 + queries.to - 1] > high) --queries.to;
+      return queries;
+    };
+    const int64_t rows = smaller(kRows, at.length - k0 - j);
+    const Seen some = seeing(k0 + j, k0 + j + rows - 1);
+    if (some.from >= some.to) continue;
+    const auto add = [&](const Word<T>* weights, const Word<T>* by_rows, int64_t end, float* sums) {
+      const int64_t first = some.from / kPack<T>;  // some.from is even
+      sum_tile<Into::sum, 1, kGradientKeys>(weights + first * kGradientKeys + j, by_rows + first * kPanel, query_panel, up(end, kPack<T>) / kPack<T> - first, at.padded, sums);
+    };
+    float *dk = my.dk + (k0 + j) * at.padded, *dv = my.dv + (k0 + j) * at.padded;
+    if constexpr (!kApart) add(my.p, my.dys_by_rows, some.to, dv), add(my.ds, my.queries_by_rows, some.to, dk);
+    else
+      for (int64_t m = 0; m < rows; ++m) {
+        const Seen one = seeing(k0 + j + m, k0 + j + m);
+        if (one.from >= one.to) continue;
+        pack_by_rows(block.dys, block.dy_stride, one.to, at.d, kGradientQueries, my.dys_by_rows, one.from);
+        pack_by_rows(block.queries, at.stride, one.to, at.d, kGradientQueries, my.queries_by_rows, one.from);
+        one_row(my.apart, dv, m, at.padded, [&](float* sums) { add(my.p, my.dys_by_rows, one.to, sums); });
+        one_row(my.apart, dk, m, at.padded, [&](float* sums) { add(my.ds, my.queries_by_rows, one.to, sums); });
+      }
   }
 }
 
-template <class T> void write(const float* x, int64_t rows, const Layout<T>& at, T* y) {
-  for (int64_t r = 0; r < rows; ++r)
+// Whether all are finite.
+template <class T> bool write(const float* x, int64_t rows, const Layout<T>& at, T* y) {
+  Integers bad{};
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < at.padded; c += kLanes) bad |= not_finite(load<Vector>(x + r * at.padded + c));
     for (int64_t c = 0; c < at.d; ++c) narrow(x[r * at.padded + c], y[r * at.stride + c]);
+  }
+  return !any(bad);
 }
 
-template <class T> void backward_head(const AttentionGradient& op, const Layout<T>& at, const BackwardScratch<T>& my, int64_t row, int64_t g) {
-  const T* qkv = op.qkv.as<T>();
+// The gradients of a key head and of the query heads that share it. Whether all are finite.
+template <bool kApart, class T> bool backward_head(const AttentionGradient& op, const Layout<T>& at, const BackwardScratch<T>& my, int64_t row, int64_t g) {
+  const T *qkv = op.qkv.as<T>(), *keys = qkv + at.key(row, 0, g);
   T* dqkv = op.dqkv.as<T>();
   const Starts starts{op.starts.as<int32_t>() + row * at.length};
-  pack_by_columns(qkv + at.key(row, 0, g), at.stride, at.length, at.d, my.keys);
+  pack_by_columns(keys, at.stride, at.length, at.d, my.keys);
   pack_by_columns(qkv + at.value(row, 0, g), at.stride, at.length, at.d, my.values);
-  pack_by_rows(qkv + at.key(row, 0, g), at.stride, at.length, at.d, my.tokens, my.keys_by_rows);
+  if constexpr (!kApart) pack_by_rows(keys, at.stride, at.length, at.d, my.tokens, my.keys_by_rows);
   for (int64_t i = 0; i < my.tokens * at.padded; ++i) my.dk[i] = my.dv[i] = 0;
   const int64_t group = at.heads / at.kv_heads;
+  bool finite = true;
   for (int64_t head = g * group; head < (g + 1) * group; ++head)
     for (int64_t q0 = 0; q0 < at.length; q0 += kGradientQueries) {
       const int64_t count = smaller(kGradientQueries, at.length - q0), width = at.heads * at.d;
@@ -151,18 +206,21 @@ template <class T> void backward_head(const AttentionGradient& op, const Layout<
       const float* lse = op.lse.as<float>() + (row * at.heads + head) * at.length + q0;
       pack_by_columns(q, at.stride, count, at.d, my.queries);
       pack_by_columns(dy, width, count, at.d, my.dys);
-      pack_by_rows(q, at.stride, count, at.d, kGradientQueries, my.queries_by_rows);
-      pack_by_rows(dy, width, count, at.d, kGradientQueries, my.dys_by_rows);
+      if constexpr (!kApart) {
+        pack_by_rows(q, at.stride, count, at.d, kGradientQueries, my.queries_by_rows);
+        pack_by_rows(dy, width, count, at.d, kGradientQueries, my.dys_by_rows);
+      }
       for (int64_t t = 0; t < up(count, kRows); ++t) {
         my.lse[t] = t < count ? lse[t] : 0;
         my.delta[t] = t < count ? dot(dy + t * width, y + t * width, at.d) : 0;
       }
       for (int64_t i = 0; i < kGradientQueries * at.padded; ++i) my.dq[i] = 0;
-      for (int64_t k0 = down(starts[q0], kGradientKeys); k0 < q0 + count; k0 += kGradientKeys) backward_block(at, my, starts, q0, count, k0);
-      write(my.dq, count, at, dqkv + at.query(row, q0, head));
+      const BackwardBlock<T> block{q, dy, keys, width, q0, count};
+      for (int64_t k0 = down(starts[q0], kGradientKeys); k0 < q0 + count; k0 += kGradientKeys) backward_block<kApart>(at, my, starts, block, k0);
+      finite &= write(my.dq, count, at, dqkv + at.query(row, q0, head));
     }
-  write(my.dk, at.length, at, dqkv + at.key(row, 0, g));
-  write(my.dv, at.length, at, dqkv + at.value(row, 0, g));
+  finite &= write(my.dk, at.length, at, dqkv + at.key(row, 0, g));
+  return finite & write(my.dv, at.length, at, dqkv + at.value(row, 0, g));
 }
 
 template <class T> void backward(Cpu& device, const AttentionGradient& op) {
@@ -173,7 +231,8 @@ template <class T> void backward(Cpu& device, const AttentionGradient& op) {
   device.each(op.starts.rows() * at.kv_heads, [&](int64_t task, int thread) {
     Pieces pieces(device.scratch(thread, bytes));
     const BackwardScratch<T> my(pieces, at);
-    backward_head<T>(op, at, my, task / at.kv_heads, task % at.kv_heads);
+    const int64_t row = task / at.kv_heads, g = task % at.kv_heads;
+    if (!backward_head<false>(op, at, my, row, g)) backward_head<true>(op, at, my, row, g);
   });
 }
 

@@ -33,7 +33,7 @@ NICHELM_INLINE Integers column_words(const Bf16* x, const Bf16* next, int64_t d,
   if constexpr (kPack<Bf16> == 1) return x ? row_words(x, d, at) : Integers{};
   Bf16 low[kLanes] = {}, high[kLanes] = {};
   const int64_t count = d - at < kLanes ? d - at : kLanes;
-  if (count == kLanes && next) return __builtin_convertvector(load<Halves>(x + at), Integers) | widened(next + at);
+  if (count == kLanes && x && next) return __builtin_convertvector(load<Halves>(x + at), Integers) | widened(next + at);
   for (int64_t i = 0; i < count && x; ++i) low[i] = x[at + i];
   for (int64_t i = 0; i < count && next; ++i) high[i] = next[at + i];
   return __builtin_convertvector(load<Halves>(low), Integers) | widened(high);
@@ -93,12 +93,12 @@ template <class T> void pack_by_columns(const T* x, int64_t stride, int64_t rows
 }
 
 // x: (rows, d), rows `stride` elements apart. out: panels (up(d, kLanes) / kPanel, padded / kPack, kPanel), the sum's index being the rows.
-// padded: how many rows a panel has room for, a multiple of kPanel; rows up to up(rows, kPanel) and columns that are not there are 0.
-template <class T> void pack_by_rows(const T* x, int64_t stride, int64_t rows, int64_t d, int64_t padded, Word<T>* out) {
+// padded: how many rows a panel has room for, a multiple of kPanel; rows up to up(rows, kPanel) and columns that are not there are 0, and so are the rows before `first`.
+template <class T> void pack_by_rows(const T* x, int64_t stride, int64_t rows, int64_t d, int64_t padded, Word<T>* out, int64_t first = 0) {
+  const auto row = [&](int64_t r) { return r >= first && r < rows ? x + r * stride : nullptr; };
   for (int64_t c = 0; c < up(d, kLanes); c += kLanes) {
     Word<T>* panel = out + c / kPanel * kPanel * (padded / kPack<T>) + c % kPanel;
-    for (int64_t r = 0; r < up(rows, kPanel); r += kPack<T>, panel += kPanel)
-      store(panel, column_words(r < rows ? x + r * stride : nullptr, r + 1 < rows ? x + (r + 1) * stride : nullptr, d, c));
+    for (int64_t r = 0; r < up(rows, kPanel); r += kPack<T>, panel += kPanel) store(panel, column_words(row(r), row(r + 1), d, c));
   }
 }
 

@@ -52,14 +52,15 @@ template <class W> float weigh(float* s, int64_t first, int64_t last, int64_t fr
   }
   const float here = largest_of(largest) * scale, before = top;
   top = here > before ? here : before;
-  const Vector scales = broadcast(scale), shift = broadcast(top);
+  const float base = top == -INFINITY ? 0 : top;  // no score above -inf so far: all weights are 0
+  const Vector scales = broadcast(scale), shift = broadcast(base);
   Vector sum{};
   for (int64_t j = first; j < last; j += kLanes) {
     const Vector p = exp_vector(load<Vector>(s + j) * scales - shift);
     sum += p;
     store_row(weights, j, p);
   }
-  const float factor = exp_fast(before - top);
+  const float factor = exp_fast(before - base);
   total = total * factor + sum_of(sum);
   return factor;
 }

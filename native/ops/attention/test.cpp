@@ -1,5 +1,6 @@
 // attention and its gradient against the double reference and finite differences: odd shapes, documents, grouped heads, both types, every device.
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstring>
 
@@ -94,6 +95,12 @@ double distance(const std::vector<float>& a, const std::vector<float>& b) {
   double sum = 0;
   for (size_t i = 0; i < a.size(); ++i) sum += std::pow(double(a[i]) - b[i], 2);
   return std::sqrt(sum);
+}
+
+float from_bits(uint32_t bits) {
+  float x;
+  std::memcpy(&x, &bits, 4);
+  return x;
 }
 
 // What a kernel finds in its scratch memory must not matter.
@@ -215,6 +222,77 @@ TEST(attention_nan_reaches_its_queries) {
       const std::string where = on + ' ' + name_of(type);
       EXPECT(all, "attention: a NaN key reaches every query that sees it, " + where);
       EXPECT(none, "attention: a NaN key reaches no query that does not see it, " + where);
+    }
+  });
+}
+
+// A value that is not finite reaches what the formulas say, and all of that; and everything else has the bits that it has without. In the reference no hidden
+// pair is looked at. (CUDA's kernels multiply hidden ones by 0.)
+TEST(attention_not_finite_reaches_who_attends) {
+  const float odd_nan[] = {NAN, from_bits(0x7fc00001), from_bits(0xffffffff), INFINITY, -INFINITY};
+  for (const Case& s : {Case{1, 75, 2, 1, 16, 29}, Case{2, 45, 1, 1, 5, 0}, Case{1, 300, 1, 1, 40, 131}})
+    for (Type type : {Type::f32, Type::bf16})
+      for (int which = 0; which < 8; ++which) {  // of a query, a key, a value, dy: each at two places
+        const int64_t place = s.length * (which % 2 ? 37 : 11) / 75, width = which < 6 ? s.width() : s.heads * s.d;
+        const int64_t element = place * width + (which < 2 ? 0 : which < 4 ? s.heads * s.d : which < 6 ? (s.heads + s.kv_heads) * s.d : 0) + s.d / 2;
+        const float wrong = odd_nan[which % 2 ? 3 + (which / 2 + int(s.rows)) % 2 : (which / 2 + int(s.heads)) % 3];
+        std::vector<float> x = normal(size(s.qkv()), 11), g = normal(size(s.y()), 12);
+        Operand sound(type, s.qkv(), x), sound_dy(type, s.y(), g);
+        (which < 6 ? x : g)[static_cast<size_t>(element)] = wrong;
+        Operand qkv(type, s.qkv(), x), dy(type, s.y(), g);
+        std::vector<int32_t> starts = s.starts();
+        const Tensor at = i32(starts, {s.rows, s.length});
+        x = qkv.values(), g = dy.values();
+        std::vector<float> y(g.size()), lse(static_cast<size_t>(size(s.lse()))), dqkv(x.size());
+        Reference reference;
+        run(reference, Attention{{f32(x, s.qkv())}, {at}, {f32(y, s.y())}, {f32(lse, s.lse())}, s.heads, s.kv_heads});
+        run(reference, AttentionGradient{{f32(g, s.y())}, {f32(x, s.qkv())}, {at}, {f32(y, s.y())}, {f32(lse, s.lse())}, {f32(dqkv, s.qkv())}, s.heads, s.kv_heads});
+        on_cpus([&](Cpu& device, const std::string& on, bool) {
+          const auto all = [&](Operand& from, Operand& slope) {
+            Operand out(type, s.y()), out_lse(Type::f32, s.lse()), gradient(type, s.qkv());
+            poison_scratch(device);
+            run_op(device, Attention{{from.tensor()}, {at}, {out.tensor()}, {out_lse.tensor()}, s.heads, s.kv_heads});
+            poison_scratch(device);
+            run_op(device, AttentionGradient{{slope.tensor()}, {from.tensor()}, {at}, {out.tensor()}, {out_lse.tensor()}, {gradient.tensor()}, s.heads, s.kv_heads});
+            return std::array{out.values(), out_lse.values(), gradient.values()};
+          };
+          const auto got = all(qkv, dy), without = all(sound, sound_dy);
+          const char* names[] = {"y", "lse", "dqkv"};
+          for (size_t part = 0; part < 3; ++part) {
+            const std::vector<float>& want = part == 0 ? y : part == 1 ? lse : dqkv;
+            size_t missed = 0, leaked = 0, changed = 0, reached = 0;
+            for (size_t i = 0; i < want.size(); ++i) {
+              reached += !std::isfinite(want[i]);
+              missed += !std::isfinite(want[i]) && std::isfinite(got[part][i]), leaked += std::isfinite(want[i]) && !std::isfinite(got[part][i]);
+              changed += std::isnan(wrong) && std::isfinite(want[i]) && !same_bits({got[part][i]}, {without[part][i]});
+            }
+            const std::string where = std::string(names[part]) + " of attention " + s.name() + ", operand " + std::to_string(which / 2) + " at " + std::to_string(place) + ", " + on + ' ' + name_of(type);
+            EXPECT(missed == 0, std::to_string(missed) + " of " + std::to_string(reached) + " should not be finite: " + where);
+            EXPECT(leaked == 0, std::to_string(leaked) + " should be finite: " + where);
+            EXPECT(changed == 0, std::to_string(changed) + " that are not reached have other bits: " + where);
+          }
+        });
+      }
+}
+
+// A score of minus infinity is a weight of 0, also where the query sees no other key of a block of keys (here the first, which ends at 287) than that one.
+TEST(attention_score_of_minus_infinity_weighs_nothing) {
+  const Case s{1, 320, 1, 1, 8, 0};
+  std::vector<int32_t> starts(320, 0);
+  std::fill(starts.begin() + 40, starts.end(), 40), std::fill(starts.begin() + 287, starts.end(), 287);
+  std::vector<float> x = normal(size(s.qkv()), 13), want(320 * 8), lse(320);
+  x[static_cast<size_t>(287 * s.width() + s.d)] = INFINITY;
+  const In at{i32(starts, {1, 320})};
+  Reference reference;
+  run(reference, Attention{{f32(x, s.qkv())}, at, {f32(want, s.y())}, {f32(lse, s.lse())}, 1, 1});
+  on_cpus([&](Cpu& device, const std::string& on, bool) {
+    for (Type type : {Type::f32, Type::bf16}) {
+      Operand qkv(type, s.qkv(), x), y(type, s.y()), sums(Type::f32, s.lse());
+      run_op(device, Attention{{qkv.tensor()}, at, {y.tensor()}, {sums.tensor()}, 1, 1});
+      const std::vector<float> got = y.values();
+      int finite = 0, wrong = 0;
+      for (size_t i = 288 * 8; i < got.size(); ++i) finite += std::isfinite(want[i]), wrong += std::isfinite(want[i]) ? !(std::abs(got[i] - want[i]) < 0.05f) : std::isfinite(got[i]);
+      EXPECT(finite > 80 && wrong == 0, "attention: " + std::to_string(wrong) + " elements are wrong, " + on + ' ' + name_of(type));
     }
   });
 }

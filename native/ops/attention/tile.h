@@ -113,7 +113,7 @@ void sum_tile(const W* a, const W* b, int64_t panel_size, int64_t k, int64_t wid
 // Leaner than exp_fast, which need not hold its argument below 0. The polynomial is that of Cephes (exp2f).
 NICHELM_INLINE Vector exp_vector(Vector argument) {
   const Vector x = argument * 1.44269504088896341f;
-  const Vector least = broadcast(-126.0f), shift = broadcast(12582912.0f);  // 1.5 2^23: adding it rounds to an integer, which stands in the low bits
+  const Vector least = broadcast(-126.0f), shift = broadcast(12582912.0f + 127.0f);  // 1.5 2^23: adding it rounds to an integer; 127: the low bits are an exponent
   const Vector y = x < least ? least : x;
   const Vector t = y + shift;
   const Vector f = y - (t - shift);
@@ -124,12 +124,23 @@ NICHELM_INLINE Vector exp_vector(Vector argument) {
   p = p * f + 2.402264791363012e-1f;
   p = p * f + 6.931472028550421e-1f;
   p = p * f + 1.0f;
-  const Vector power = reinterpret_cast<Vector>(reinterpret_cast<Integers>(p) + (reinterpret_cast<Integers>(t) << 23));
+  const Vector power = p * reinterpret_cast<Vector>(reinterpret_cast<Integers>(t) << 23);  // a product, since bits added to those of a NaN could make a number of it
   return x < least ? Vector{} : power;
 }
 
 // The vector turned by kBy lanes.
 template <int kBy, int... I> NICHELM_INLINE Vector turned(Vector v, std::integer_sequence<int, I...>) { return NICHELM_SHUFFLE(Integers, v, v, ((I + kBy) % static_cast<int>(kLanes))...); }
+
+// Lanes of all ones where x is infinite or NaN.
+NICHELM_INLINE Integers not_finite(Vector x) {
+  const Integers infinite = Integers{} + 0x7f800000;
+  return (reinterpret_cast<Integers>(x) & infinite) == infinite;
+}
+NICHELM_INLINE bool any(Integers lanes) {
+  int32_t all = 0;
+  for (int64_t l = 0; l < kLanes; ++l) all |= lanes[l];
+  return all != 0;
+}
 
 // Over all lanes, halving: one order for each number of lanes.
 template <int kHalf = kLanes / 2> NICHELM_INLINE float sum_of(Vector v) {

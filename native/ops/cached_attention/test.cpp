@@ -2,6 +2,7 @@
 // both types, every CPU.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "ops/attention/attention.h"
 #include "ops/cached_attention/cached_attention.h"
@@ -199,6 +200,37 @@ TEST(cached_attention_nan_reaches_its_queries) {
         for (size_t i = 0; i < got.y.size(); ++i) EXPECT(std::isnan(got.y[i]) == (i < got.y.size() / 2), "cached_attention: NaN, " + on);
       });
     }
+}
+
+// The values of tokens that a token does not see: of later ones of its own piece, of places behind it. Whom they do not reach has the bits that it has without.
+TEST(cached_attention_not_finite_values_reach_who_attends) {
+  for (int64_t length : {1, 4, 19, 150})
+    for (Type type : {Type::f32, Type::bf16})
+      for (float wrong : {NAN, INFINITY}) {
+        const Case s{length, 2, 1, 24, 2, 300, {0, 1}, {20, 70}};
+        const Inputs sound(s, type);
+        Inputs in = sound;
+        std::vector<float> qkv = in.qkv.values(), values = in.values.values();
+        const int64_t one = s.kv_heads * s.capacity * s.d;
+        qkv[static_cast<size_t>((length / 2) * s.width() + 3 * s.d + 5)] = wrong;                    // the first row's token in the middle
+        values[static_cast<size_t>(one + 31 * s.d + 7)] = wrong;                                     // seen by all of the second row
+        for (int64_t place = 70 + length; place < s.capacity; ++place) values[static_cast<size_t>(one + place * s.d)] = wrong;  // behind it
+        in.qkv = Operand(type, s.qkv(), qkv), in.values = Operand(type, s.cache(), values);
+        const std::vector<float> want = oracle(s, in).y;
+        on_cpus([&](Cpu& device, const std::string& on, bool) {
+          poison_scratch(device);
+          const auto run = [&](const CachedAttention& op) { run_op(device, op); };
+          const std::vector<float> got = compute(s, in, type, run).y, without = compute(s, sound, type, run).y;
+          size_t missed = 0, leaked = 0, changed = 0;
+          for (size_t i = 0; i < want.size(); ++i) {
+            missed += !std::isfinite(want[i]) && std::isfinite(got[i]), leaked += std::isfinite(want[i]) && !std::isfinite(got[i]);
+            changed += std::isfinite(want[i]) && !same_bits({got[i]}, {without[i]});
+          }
+          const std::string where = "cached_attention of " + std::to_string(length) + " tokens, " + on + ' ' + name_of(type);
+          EXPECT(missed == 0 && leaked == 0, where + ": " + std::to_string(missed) + " should not be finite but are, " + std::to_string(leaked) + " should be");
+          EXPECT(changed == 0, where + ": " + std::to_string(changed) + " that are not reached have other bits");
+        });
+      }
 }
 
 TEST(cached_attention_refuses) {
