@@ -1,49 +1,24 @@
 // linear_cross_entropy and its gradient: both types against the double reference, tokens that do not count, finite differences, threads, NaN.
 #include "ops/linear_cross_entropy/linear_cross_entropy.h"
 
+#include "ops/linear_cross_entropy/output_layer_test.h"
 #include "test/devices.h"
 #include "test/gradient.h"
-#include "test/operand.h"
 
 using namespace nichelm;
 using namespace nichelm::test;
 
 namespace {
 
-// counting: of every five tokens, how many have a weight that is not 0.
-struct Shape { int64_t tokens, width, vocabulary; int counting; };
+using Shape = OutputLayerShape;
+using Problem = OutputLayerProblem;
+using Result = OutputLayerResult;
+
 const Shape kShapes[] = {{1, 1, 1, 5}, {1, 7, 3, 5}, {5, 16, 17, 4}, {67, 24, 101, 3}, {37, 12, 2600, 5}, {700, 8, 33, 5}, {531, 8, 33, 2}, {10, 9, 11, 0}};
-
-struct Problem {
-  Shape s;
-  std::vector<float> x, weight, token_weights, dweight;
-  std::vector<int32_t> targets;
-  Problem(Shape shape, Type type)
-      : s(shape), x(as_type(normal(s.tokens * s.width, 1), type)), weight(as_type(normal(s.vocabulary * s.width, 2, 0.5f), type)), dweight(normal(s.vocabulary * s.width, 3, 0.1f)) {
-    for (int64_t n = 0; n < s.tokens; ++n) {
-      const bool counts = n * 2 % 5 < s.counting;
-      token_weights.push_back(counts ? (1 + 0.25f * static_cast<float>(n % 3)) / static_cast<float>(s.tokens) : 0);
-      targets.push_back(counts ? static_cast<int32_t>(n * 7919 % s.vocabulary) : -12345);  // not to be read
-    }
-  }
-  std::vector<int64_t> rows() const { return {s.tokens, s.width}; }
-  std::vector<int64_t> table() const { return {s.vocabulary, s.width}; }
-};
-
-struct Result {
-  std::vector<float> nll, dx, dweight;
-  float loss = NAN;
-};
-
-Result poisoned(const Problem& p) {
-  Result r;
-  r.nll.assign(static_cast<size_t>(p.s.tokens), NAN), r.dx.assign(p.x.size(), NAN), r.dweight = p.dweight;
-  return r;
-}
 
 // A device of type f32, or the oracle.
 template <class Run> Result in_f32(Problem p, const Run& run_it) {
-  Result r = poisoned(p);
+  Result r(p);
   run_it(LinearCrossEntropyGradient{{f32(p.x, p.rows())}, {f32(p.weight, p.table())}, {i32(p.targets, {p.s.tokens})}, {f32(p.token_weights, {p.s.tokens})}, {f32(r.nll, {p.s.tokens})},
                                     {tensor(&r.loss, Type::f32, {1})}, {f32(r.dx, p.rows())}, {f32(r.dweight, p.table())}});
   return r;
@@ -55,7 +30,7 @@ Result oracle(const Problem& p) {
 }
 
 Result kernel(Device& device, Problem p, Type type) {
-  Result r = poisoned(p);
+  Result r(p);
   Operand x(type, p.rows(), p.x), weight(type, p.table(), p.weight), dx(type, p.rows());
   run_op(device, LinearCrossEntropyGradient{{x.tensor()}, {weight.tensor()}, {i32(p.targets, {p.s.tokens})}, {f32(p.token_weights, {p.s.tokens})}, {f32(r.nll, {p.s.tokens})},
                                          {tensor(&r.loss, Type::f32, {1})}, {dx.tensor()}, {f32(r.dweight, p.table())}});
@@ -64,45 +39,22 @@ Result kernel(Device& device, Problem p, Type type) {
 }
 
 Result kernel_forward(Device& device, Problem p, Type type) {
-  Result r = poisoned(p);
+  Result r(p);
   Operand x(type, p.rows(), p.x), weight(type, p.table(), p.weight);
   run_op(device, LinearCrossEntropy{{x.tensor()}, {weight.tensor()}, {i32(p.targets, {p.s.tokens})}, {f32(p.token_weights, {p.s.tokens})}, {f32(r.nll, {p.s.tokens})}, {tensor(&r.loss, Type::f32, {1})}});
   return r;
 }
 
-Result plain(const Problem& p, Type type) {  // the formulas in f32; dlogits rounded to the type
-  Result r = poisoned(p);
-  r.loss = 0;
-  const size_t width = static_cast<size_t>(p.s.width), vocabulary = static_cast<size_t>(p.s.vocabulary);
-  for (size_t n = 0; n < p.x.size() / width; ++n) {
-    const float counts = p.token_weights[n];
-    r.nll[n] = 0;
-    for (size_t i = 0; i < width; ++i) r.dx[n * width + i] = 0;
-    if (counts == 0) continue;
-    std::vector<float> logits(vocabulary);
+Result plain(const Problem& p, Type type) {
+  return plain_output_layer(p, type, [&](size_t n, const std::vector<float>& logits, std::vector<float>& slopes) {
     float largest = -INFINITY, total = 0;
-    for (size_t v = 0; v < vocabulary; ++v) {
-      for (size_t i = 0; i < width; ++i) logits[v] += p.x[n * width + i] * p.weight[v * width + i];
-      largest = std::fmax(largest, logits[v]);
-    }
+    for (float logit : logits) largest = std::fmax(largest, logit);
     for (float logit : logits) total += std::exp(logit - largest);
     const size_t target = static_cast<size_t>(p.targets[n]);
-    r.nll[n] = std::log(total) + largest - logits[target];
-    r.loss += counts * r.nll[n];
-    std::vector<float> d(vocabulary);
-    for (size_t v = 0; v < vocabulary; ++v) d[v] = counts * (std::exp(logits[v] - largest) / total - (v == target));
-    d = as_type(d, type);
-    for (size_t v = 0; v < vocabulary; ++v)
-      for (size_t i = 0; i < width; ++i) r.dx[n * width + i] += d[v] * p.weight[v * width + i], r.dweight[v * width + i] += d[v] * p.x[n * width + i];
-  }
-  r.dx = as_type(r.dx, type);
-  return r;
-}
-
-bool same(const Result& a, const Result& b) { return same_bits(a.nll, b.nll) && same_bits(a.dx, b.dx) && same_bits(a.dweight, b.dweight) && same_bits({a.loss}, {b.loss}); }
-
-std::string place(const std::string& name, Shape s, Type type) {
-  return name + ", " + std::to_string(s.tokens) + " x " + std::to_string(s.width) + " of " + std::to_string(s.vocabulary) + ", " + std::to_string(s.counting) + "/5 count, " + name_of(type);
+    for (size_t v = 0; v < logits.size(); ++v) slopes[v] = std::exp(logits[v] - largest) / total - (v == target);
+    const float nll = std::log(total) + largest - logits[target];
+    return TokenLossInFloat{nll, nll};
+  });
 }
 
 }  // namespace
@@ -115,11 +67,8 @@ TEST(linear_cross_entropy_against_reference) {
       Result first;
       on_devices([&](Device& device, const std::string& name, bool is_first) {
         const Result got = kernel(device, p, type), forward = kernel_forward(device, p, type);
-        const std::string at = place(name, s, type);
-        EXPECT(within(error(got.nll, want.nll), error(loop.nll, want.nll)), "nll: " + at);
-        EXPECT(within(error({got.loss}, {want.loss}), error({loop.loss}, {want.loss})), "loss: " + at);
-        EXPECT(within(error(got.dx, want.dx), error(loop.dx, want.dx)), "dx: " + at);
-        EXPECT(within(error(got.dweight, want.dweight), error(loop.dweight, want.dweight)), "dweight: " + at);
+        const std::string at = p.text(name, type);
+        expect_within(got, want, loop, at);
         EXPECT(same_bits(forward.nll, got.nll) && same_bits({forward.loss}, {got.loss}), "the forward alone gives the same bits: " + at);
         if (is_first) first = got;
         EXPECT(same(got, first), "the same bits with any number or order of threads: " + at);
@@ -150,7 +99,7 @@ TEST(linear_cross_entropy_in_place) {  // dx where x is
     for (int counting : {5, 3}) {
       Problem p({23, 6, 19, counting}, Type::f32);
       const Result apart = kernel(device, p, Type::f32);
-      Result r = poisoned(p);
+      Result r(p);
       run_op(device, LinearCrossEntropyGradient{{f32(p.x, p.rows())}, {f32(p.weight, p.table())}, {i32(p.targets, {23})}, {f32(p.token_weights, {23})}, {f32(r.nll, {23})},
                                              {tensor(&r.loss, Type::f32, {1})}, {f32(p.x, p.rows())}, {f32(r.dweight, p.table())}});
       r.dx = p.x;
@@ -164,7 +113,7 @@ TEST(linear_cross_entropy_gradient_of_a_frozen_weight) {
     for (Type type : {Type::f32, Type::bf16}) {
       Problem p({67, 24, 101, 3}, type);
       const Result with = kernel(device, p, type);
-      Result r = poisoned(p);
+      Result r(p);
       r.dweight = with.dweight;
       Operand x(type, p.rows(), p.x), weight(type, p.table(), p.weight), dx(type, p.rows());
       run_op(device, LinearCrossEntropyGradient{{x.tensor()}, {weight.tensor()}, {i32(p.targets, {67})}, {f32(p.token_weights, {67})}, {f32(r.nll, {67})}, {tensor(&r.loss, Type::f32, {1})}, {dx.tensor()}, {}});

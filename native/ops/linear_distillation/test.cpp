@@ -3,16 +3,18 @@
 #include "ops/linear_distillation/linear_distillation.h"
 
 #include "ops/linear_cross_entropy/linear_cross_entropy.h"
+#include "ops/linear_cross_entropy/output_layer_test.h"
 #include "test/devices.h"
 #include "test/gradient.h"
-#include "test/operand.h"
 
 using namespace nichelm;
 using namespace nichelm::test;
 
 namespace {
 
-// counting: of every five tokens, how many have a weight that is not 0. k: 0 where the teacher gives its logits.
+using Result = OutputLayerResult;
+
+// counting: as of OutputLayerShape. k: 0 where the teacher gives its logits.
 struct Shape { int64_t tokens, width, vocabulary, k; int counting; float alpha, temperature; };
 const Shape kShapes[] = {{1, 1, 1, 0, 5, 0.5f, 2},        {1, 7, 3, 2, 5, 0.5f, 1},        {5, 16, 17, 0, 4, 1, 1},       {67, 24, 101, 0, 3, 0.9f, 2},      {67, 24, 101, 7, 3, 0.9f, 2},
                          {37, 12, 2600, 0, 5, 0.3f, 0.7f}, {37, 12, 2600, 64, 5, 0.3f, 1.5f}, {700, 8, 33, 32, 5, 0.5f, 3}, {531, 8, 33, 33, 2, 0.5f, 1}, {531, 8, 33, 0, 2, 0, 4}, {10, 9, 11, 3, 0, 0.5f, 1}};
@@ -27,62 +29,45 @@ std::vector<float> softmax(const float* logits, int64_t size, double temperature
   return rounded;
 }
 
-struct Problem {
-  Shape s;
-  std::vector<float> x, weight, token_weights, dweight, teacher, probabilities;
-  std::vector<int32_t> targets, ids;
+struct Problem : OutputLayerProblem {
+  int64_t k;
+  float alpha, temperature;
+  std::vector<float> teacher, probabilities;
+  std::vector<int32_t> ids;
   Problem(Shape shape, Type type)
-      : s(shape), x(as_type(normal(s.tokens * s.width, 1), type)), weight(as_type(normal(s.vocabulary * s.width, 2, 0.5f), type)), dweight(normal(s.vocabulary * s.width, 3, 0.1f)),
-        teacher(normal(s.tokens * s.vocabulary, 4, 2)) {
-    for (int64_t n = 0; n < s.tokens; ++n) {
-      const bool counts = n * 2 % 5 < s.counting;
-      token_weights.push_back(counts ? (1 + 0.25f * static_cast<float>(n % 3)) / static_cast<float>(s.tokens) : 0);
-      targets.push_back(counts ? static_cast<int32_t>(n * 7919 % s.vocabulary) : -12345);  // not to be read
-      if (!counts) std::fill_n(teacher.begin() + n * s.vocabulary, s.vocabulary, NAN);     // nor this
-    }
+      : OutputLayerProblem({shape.tokens, shape.width, shape.vocabulary, shape.counting}, type), k(shape.k), alpha(shape.alpha), temperature(shape.temperature), teacher(normal(s.tokens * s.vocabulary, 4, 2)) {
+    for (int64_t n = 0; n < s.tokens; ++n)
+      if (!counts(n)) std::fill_n(teacher.begin() + n * s.vocabulary, s.vocabulary, NAN);  // not to be read
     pick();
   }
   // The teacher's k most probable tokens, in a mixed order.
   void pick() {
     ids.clear(), probabilities.clear();
-    if (!s.k) return;
+    if (!k) return;
     for (int64_t n = 0; n < s.tokens; ++n) {
-      if (token_weights[static_cast<size_t>(n)] == 0) {
-        ids.insert(ids.end(), static_cast<size_t>(s.k), -1), probabilities.insert(probabilities.end(), static_cast<size_t>(s.k), NAN);
+      if (!counts(n)) {
+        ids.insert(ids.end(), static_cast<size_t>(k), -1), probabilities.insert(probabilities.end(), static_cast<size_t>(k), NAN);
         continue;
       }
       const float* t = teacher.data() + n * s.vocabulary;
-      const std::vector<float> q = softmax(t, s.vocabulary, s.temperature);
+      const std::vector<float> q = softmax(t, s.vocabulary, temperature);
       std::vector<int32_t> order;
       for (int64_t v = 0; v < s.vocabulary; ++v) order.push_back(static_cast<int32_t>(v));
       std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return t[a] > t[b]; });
-      order.resize(static_cast<size_t>(s.k));
+      order.resize(static_cast<size_t>(k));
       std::sort(order.begin(), order.end(), [](int32_t a, int32_t b) { return a * 37 % 101 < b * 37 % 101; });
       for (int32_t id : order) ids.push_back(id), probabilities.push_back(q[static_cast<size_t>(id)]);
     }
   }
-  std::vector<int64_t> rows() const { return {s.tokens, s.width}; }
-  std::vector<int64_t> table() const { return {s.vocabulary, s.width}; }
   template <class Op> void give(Op& op) {
-    if (s.k) op.ids = {i32(ids, {s.tokens, s.k})}, op.probabilities = {f32(probabilities, {s.tokens, s.k})};
+    if (k) op.ids = {i32(ids, {s.tokens, k})}, op.probabilities = {f32(probabilities, {s.tokens, k})};
     else op.teacher = {f32(teacher, {s.tokens, s.vocabulary})};
-    op.alpha = s.alpha, op.temperature = s.temperature;
+    op.alpha = alpha, op.temperature = temperature;
   }
 };
 
-struct Result {
-  std::vector<float> nll, dx, dweight;
-  float loss = NAN;
-};
-
-Result poisoned(const Problem& p) {
-  Result r;
-  r.nll.assign(static_cast<size_t>(p.s.tokens), NAN), r.dx.assign(p.x.size(), NAN), r.dweight = p.dweight;
-  return r;
-}
-
 template <class Run> Result in_f32(Problem p, const Run& run_it) {
-  Result r = poisoned(p);
+  Result r(p);
   LinearDistillationGradient op{{f32(p.x, p.rows())}, {f32(p.weight, p.table())}, {i32(p.targets, {p.s.tokens})}, {f32(p.token_weights, {p.s.tokens})}, {}, {}, {}, {f32(r.nll, {p.s.tokens})},
                                 {tensor(&r.loss, Type::f32, {1})}, {f32(r.dx, p.rows())}, {f32(r.dweight, p.table())}, 0, 1};
   p.give(op);
@@ -96,7 +81,7 @@ Result oracle(const Problem& p) {
 }
 
 Result kernel(Device& device, Problem p, Type type, bool frozen = false) {
-  Result r = poisoned(p);
+  Result r(p);
   Operand x(type, p.rows(), p.x), weight(type, p.table(), p.weight), dx(type, p.rows());
   LinearDistillationGradient op{{x.tensor()}, {weight.tensor()}, {i32(p.targets, {p.s.tokens})}, {f32(p.token_weights, {p.s.tokens})}, {}, {}, {}, {f32(r.nll, {p.s.tokens})},
                                 {tensor(&r.loss, Type::f32, {1})}, {dx.tensor()}, {}, 0, 1};
@@ -108,7 +93,7 @@ Result kernel(Device& device, Problem p, Type type, bool frozen = false) {
 }
 
 Result kernel_forward(Device& device, Problem p, Type type) {
-  Result r = poisoned(p);
+  Result r(p);
   Operand x(type, p.rows(), p.x), weight(type, p.table(), p.weight);
   LinearDistillation op{{x.tensor()}, {weight.tensor()}, {i32(p.targets, {p.s.tokens})}, {f32(p.token_weights, {p.s.tokens})}, {}, {}, {}, {f32(r.nll, {p.s.tokens})}, {tensor(&r.loss, Type::f32, {1})}, 0, 1};
   p.give(op);
@@ -126,19 +111,11 @@ std::vector<float> plain_log_softmax(const float* logits, size_t size, float tem
   return log_p;
 }
 
-Result plain(const Problem& p, Type type) {  // the formulas in f32; dlogits rounded to the type
-  Result r = poisoned(p);
-  r.loss = 0;
-  const size_t width = static_cast<size_t>(p.s.width), vocabulary = static_cast<size_t>(p.s.vocabulary), k = static_cast<size_t>(p.s.k);
-  const float alpha = p.s.alpha, temperature = p.s.temperature;
-  for (size_t n = 0; n < p.x.size() / width; ++n) {
-    const float counts = p.token_weights[n];
-    r.nll[n] = 0;
-    for (size_t i = 0; i < width; ++i) r.dx[n * width + i] = 0;
-    if (counts == 0) continue;
-    std::vector<float> logits(vocabulary), d(vocabulary), q(vocabulary, -1);
-    for (size_t v = 0; v < vocabulary; ++v)
-      for (size_t i = 0; i < width; ++i) logits[v] += p.x[n * width + i] * p.weight[v * width + i];
+Result plain(const Problem& p, Type type) {
+  const size_t vocabulary = static_cast<size_t>(p.s.vocabulary), k = static_cast<size_t>(p.k);
+  const float alpha = p.alpha, temperature = p.temperature;
+  return plain_output_layer(p, type, [&](size_t n, const std::vector<float>& logits, std::vector<float>& slopes) {
+    std::vector<float> q(vocabulary, -1);
     const auto hard = plain_log_softmax(logits.data(), vocabulary, 1), soft = plain_log_softmax(logits.data(), vocabulary, temperature);
     float known = 0, rest = 0, divergence = 0;
     if (k)
@@ -154,23 +131,12 @@ Result plain(const Problem& p, Type type) {  // the formulas in f32; dlogits rou
       if (q[v] >= 0 && whole) q[v] /= known;
       if (q[v] > 0) divergence += q[v] * (std::log(q[v]) - soft[v]);
       const float g = q[v] >= 0 ? std::exp(soft[v]) - q[v] : std::exp(soft[v]) * (1 - missing / rest);
-      d[v] = counts * ((1 - alpha) * (std::exp(hard[v]) - (v == static_cast<size_t>(p.targets[n]))) + alpha * temperature * g);
+      slopes[v] = (1 - alpha) * (std::exp(hard[v]) - (v == static_cast<size_t>(p.targets[n]))) + alpha * temperature * g;
     }
     if (missing > 0) divergence += missing * (std::log(missing) - std::log(rest));
-    r.nll[n] = -hard[static_cast<size_t>(p.targets[n])];
-    r.loss += counts * ((1 - alpha) * r.nll[n] + alpha * temperature * temperature * divergence);
-    d = as_type(d, type);
-    for (size_t v = 0; v < vocabulary; ++v)
-      for (size_t i = 0; i < width; ++i) r.dx[n * width + i] += d[v] * p.weight[v * width + i], r.dweight[v * width + i] += d[v] * p.x[n * width + i];
-  }
-  r.dx = as_type(r.dx, type);
-  return r;
-}
-
-bool same(const Result& a, const Result& b) { return same_bits(a.nll, b.nll) && same_bits(a.dx, b.dx) && same_bits(a.dweight, b.dweight) && same_bits({a.loss}, {b.loss}); }
-
-std::string place(const std::string& name, Shape s, Type type) {
-  return name + ", " + std::to_string(s.tokens) + " x " + std::to_string(s.width) + " of " + std::to_string(s.vocabulary) + ", k " + std::to_string(s.k) + ", " + std::to_string(s.counting) + "/5 count, " + name_of(type);
+    const float nll = -hard[static_cast<size_t>(p.targets[n])];
+    return TokenLossInFloat{nll, (1 - alpha) * nll + alpha * temperature * temperature * divergence};
+  });
 }
 
 }  // namespace
@@ -184,11 +150,8 @@ TEST(linear_distillation_against_reference) {
       on_devices([&](Device& device, const std::string& name, bool is_first) {
         if (device.emulated() && s.tokens > 100) return;  // more of the same blocks
         const Result got = kernel(device, p, type), forward = kernel_forward(device, p, type), frozen = kernel(device, p, type, true);
-        const std::string at = place(name, s, type);
-        EXPECT(within(error(got.nll, want.nll), error(loop.nll, want.nll)), "nll: " + at);
-        EXPECT(within(error({got.loss}, {want.loss}), error({loop.loss}, {want.loss})), "loss: " + at);
-        EXPECT(within(error(got.dx, want.dx), error(loop.dx, want.dx)), "dx: " + at);
-        EXPECT(within(error(got.dweight, want.dweight), error(loop.dweight, want.dweight)), "dweight: " + at);
+        const std::string at = p.text(name, type) + ", k " + std::to_string(s.k);
+        expect_within(got, want, loop, at);
         EXPECT(same_bits(forward.nll, got.nll) && same_bits({forward.loss}, {got.loss}), "the forward alone gives the same bits: " + at);
         EXPECT(same_bits(frozen.dx, got.dx) && same_bits(frozen.dweight, p.dweight), "a frozen weight: " + at);
         if (is_first) first = got;
@@ -212,7 +175,7 @@ TEST(linear_distillation_without_a_share_is_cross_entropy) {
   on_devices([&](Device& device, const std::string& name, bool) {
     Problem p({67, 24, 101, 0, 3, 0, 2}, Type::f32);
     const Result got = kernel(device, p, Type::f32);
-    Result r = poisoned(p);
+    Result r(p);
     run_op(device, LinearCrossEntropyGradient{{f32(p.x, p.rows())}, {f32(p.weight, p.table())}, {i32(p.targets, {67})}, {f32(p.token_weights, {67})}, {f32(r.nll, {67})}, {tensor(&r.loss, Type::f32, {1})},
                                            {f32(r.dx, p.rows())}, {f32(r.dweight, p.table())}});
     EXPECT(same_bits(got.nll, r.nll) && error({got.loss}, {r.loss}) < 1e-7 && error(got.dx, r.dx) < 1e-6 && error(got.dweight, r.dweight) < 1e-6, name);
@@ -223,7 +186,7 @@ TEST(linear_distillation_of_all_tokens_is_that_of_logits) {
   on_devices([&](Device& device, const std::string& name, bool) {
     const Problem all({67, 24, 101, 101, 3, 0.7f, 2}, Type::f32);
     Problem logits = all;
-    logits.s.k = 0;
+    logits.k = 0;
     const Result a = kernel(device, all, Type::f32), b = kernel(device, logits, Type::f32);
     EXPECT(error({a.loss}, {b.loss}) < 1e-6 && error(a.dx, b.dx) < 1e-5 && error(a.dweight, b.dweight) < 1e-5 && same_bits(a.nll, b.nll), name);
   });
@@ -265,7 +228,7 @@ TEST(linear_distillation_in_place) {  // dx where x is
     for (int counting : {5, 3}) {
       Problem p({23, 6, 19, 4, counting, 0.5f, 2}, Type::f32);
       const Result apart = kernel(device, p, Type::f32);
-      Result r = poisoned(p);
+      Result r(p);
       LinearDistillationGradient op{{f32(p.x, p.rows())}, {f32(p.weight, p.table())}, {i32(p.targets, {23})}, {f32(p.token_weights, {23})}, {}, {}, {}, {f32(r.nll, {23})},
                                     {tensor(&r.loss, Type::f32, {1})}, {f32(p.x, p.rows())}, {f32(r.dweight, p.table())}, 0, 1};
       p.give(op);

@@ -38,10 +38,11 @@ TEST(rotary_table) {
       Table t = table(kPositions, s.d / 2);
       const In cosine{f32(t.cosine, {kPositions, s.d / 2})}, sine{f32(t.sine, {kPositions, s.d / 2})};
       Operand x(type, s.x(), normal(s.size(), 1));
-      std::vector<int32_t> starts;  // rows begin at different positions; the last token's is one behind the table
+      std::vector<int32_t> starts;  // rows begin at different positions; the last token's is one behind the table, and that of one before it one in front
       for (int64_t r = 0; r < s.rows; ++r)
         for (int64_t i = 0; i < s.length; ++i) starts.push_back(static_cast<int32_t>(-11 * r));
       starts.back() = static_cast<int32_t>(s.length - 1 - kPositions);
+      if (s.length > 2) starts[starts.size() - 3] = static_cast<int32_t>(s.length - 2);
       const In at{i32(starts, {s.rows, s.length})};
       std::vector<float> xv = x.values(), want(xv.size());
       Reference reference;
