@@ -1,26 +1,31 @@
-// exp, tanh, sigmoid, gelu against the C library in double, on a fine net of all f32 values, as plain code and as vector code with FMA.
+// exp, sigmoid, gelu and attention's exp against the C library in double, on a fine net of all f32 values, as the kernels of every instruction set compute them.
 #include <cmath>
 #include <limits>
 #include <string>
 
 #include "runtime/math.h"
+#include "test/math_sweep.h"
 #include "test/test.h"
 
 using namespace nichelm;
+using test::MathFunction;
 
 namespace {
 
-// Bit patterns a prime stride apart: both signs, all exponents, NaN; and the special values.
+// Bit patterns a prime stride apart: both signs, all exponents, NaN; the special values, NaN of several bits among them; and steps of a thousandth. A multiple
+// of 16 in number.
 const std::vector<float>& net() {
   static const std::vector<float> all = [] {
     std::vector<float> x{0.0f, -0.0f, INFINITY, -INFINITY, NAN, -NAN, 88.72283f, 88.72284f, -87.33655f, -103.97f, -104.5f, 0.625f, -0.625f, 10.0f, -10.0f, 1e38f, -1e38f, 1e-45f};
-    for (uint64_t bits = 0; bits < (uint64_t{1} << 32); bits += 4099) {
-      const uint32_t word = static_cast<uint32_t>(bits);
+    const auto add = [&](uint32_t bits) {
       float value;
-      std::memcpy(&value, &word, 4);
+      std::memcpy(&value, &bits, 4);
       x.push_back(value);
-    }
+    };
+    for (const uint32_t bits : {0x7fc00001u, 0x7f800001u, 0x7fffffffu, 0xffffffffu, 0xffc00155u}) add(bits);
+    for (uint64_t bits = 0; bits < (uint64_t{1} << 32); bits += 4099) add(static_cast<uint32_t>(bits));
     for (int i = -120000; i <= 120000; ++i) x.push_back(static_cast<float>(i) * 1e-3f);
+    while (x.size() % 16) x.push_back(0);
     return x;
   }();
   return all;
@@ -44,84 +49,109 @@ double gelu_derivative_in_double(double x) {
   return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * std::sqrt(2 / M_PI) * (1 + 3 * 0.044715 * x * x);
 }
 
-#define NICHELM_LOOPS(suffix, attribute)                                                                         \
-  attribute void exp_##suffix(const float* x, float* y, size_t n) { for (size_t i = 0; i < n; ++i) y[i] = exp_fast(x[i]); }   \
-  attribute void tanh_##suffix(const float* x, float* y, size_t n) { for (size_t i = 0; i < n; ++i) y[i] = tanh_fast(x[i]); } \
-  attribute void sigmoid_##suffix(const float* x, float* y, size_t n) { for (size_t i = 0; i < n; ++i) y[i] = sigmoid(x[i]); } \
-  attribute void gelu_##suffix(const float* x, float* y, size_t n) { for (size_t i = 0; i < n; ++i) y[i] = gelu(x[i]); }      \
-  attribute void derivative_##suffix(const float* x, float* y, size_t n) { for (size_t i = 0; i < n; ++i) y[i] = gelu_derivative(x[i]); }
-NICHELM_LOOPS(plain, __attribute__((noinline)))
-#ifdef __x86_64__
-NICHELM_LOOPS(fma, __attribute__((noinline, target("avx2,fma"))))
+using Sweep = std::function<void(const float*, float*, int64_t)>;
+
+// The code of one instruction set.
+Sweep sweep_of(Isa isa, MathFunction f) {
+  const auto of = [&]<class Set>(Set*) -> Sweep { return [f](const float* x, float* y, int64_t count) { test::sweep<Set>(f, x, y, count); }; };
+  switch (isa) {
+#ifdef NICHELM_HAS_avx2
+    case Isa::avx2: return of(static_cast<cpu::avx2*>(nullptr));
 #endif
-
-using Loop = void (*)(const float*, float*, size_t);
-
-// Calls body(x, y) on every value of the net, for the loop as plain code and, where this CPU has it, as vector code.
-template <class Body> void on_net(Loop plain, Loop vector, const Body& body) {
-  const std::vector<float>& x = net();
-  std::vector<float> y(x.size());
-  for (Loop loop : {plain, vector}) {
-    if (!loop) continue;
-    loop(x.data(), y.data(), x.size());
-    for (size_t i = 0; i < x.size(); ++i) body(x[i], y[i]);
+#ifdef NICHELM_HAS_avx512
+    case Isa::avx512: return of(static_cast<cpu::avx512*>(nullptr));
+#endif
+#ifdef NICHELM_HAS_avx512bf16
+    case Isa::avx512bf16: return of(static_cast<cpu::avx512bf16*>(nullptr));
+#endif
+    default: return of(static_cast<cpu::portable*>(nullptr));
+  }
+}
+Sweep attention_exp_of(Isa isa) {
+  switch (isa) {
+#ifdef NICHELM_HAS_avx2
+    case Isa::avx2: return test::sweep_attention_exp<cpu::avx2>;
+#endif
+#ifdef NICHELM_HAS_avx512
+    case Isa::avx512: return test::sweep_attention_exp<cpu::avx512>;
+#endif
+#ifdef NICHELM_HAS_avx512bf16
+    case Isa::avx512bf16: return test::sweep_attention_exp<cpu::avx512bf16>;
+#endif
+    default: return test::sweep_attention_exp<cpu::portable>;
   }
 }
 
-#ifdef __x86_64__
-#define NICHELM_BOTH(name) name##_plain, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? name##_fma : nullptr
-#else
-#define NICHELM_BOTH(name) name##_plain, nullptr
-#endif
-
+// The greatest of some errors, and where it is.
 struct Worst {
   double value = 0;
   float at = 0;
   void see(double v, float x) { if (!(v <= value)) value = v, at = x; }
-  std::string text() const { return std::to_string(value) + " at " + std::to_string(at); }
 };
+
+// One bound on an error: error(x, y, want) for every x of the net, or nothing to be said there.
+struct Bound {
+  const char* what;
+  double most;
+  std::function<double(float x, float y, double want)> error;
+};
+
+// Every x of the net, and the exact value: computed once, then compared with each instruction set's.
+void hold(const char* name, const std::function<Sweep(Isa)>& sweep_on, const std::function<double(double)>& exact, const std::vector<Bound>& bounds) {
+  const std::vector<float>& x = net();
+  std::vector<double> want(x.size());
+  for (size_t i = 0; i < x.size(); ++i) want[i] = exact(x[i]);
+  for (const int isa : test::isas()) {
+    std::vector<float> y(x.size());
+    sweep_on(static_cast<Isa>(isa))(x.data(), y.data(), static_cast<int64_t>(x.size()));
+    std::vector<Worst> worst(bounds.size());
+    for (size_t i = 0; i < x.size(); ++i)
+      for (size_t b = 0; b < bounds.size(); ++b) worst[b].see(bounds[b].error(x[i], y[i], want[i]), x[i]);
+    for (size_t b = 0; b < bounds.size(); ++b) {
+      char text[160];
+      std::snprintf(text, sizeof text, "%s, %s, %s: %.3g at %.9g, may be %.3g", name, name_of(static_cast<Isa>(isa)), bounds[b].what, worst[b].value, double(worst[b].at), bounds[b].most);
+      if (std::getenv("NICHELM_SHOW_ERRORS")) std::printf("%s\n", text);
+      EXPECT(worst[b].value <= bounds[b].most, text);
+    }
+  }
+}
+void hold(const char* name, MathFunction f, const std::function<double(double)>& exact, const std::vector<Bound>& bounds) {
+  hold(name, [f](Isa isa) { return sweep_of(isa, f); }, exact, bounds);
+}
+
+double nan_lost(float x, float y) { return std::isnan(x) && !std::isnan(y) ? INFINITY : 0; }
 
 }  // namespace
 
+// The bounds stand in docs/performance.md too.
 TEST(math_exp) {
-  Worst worst;
-  on_net(NICHELM_BOTH(exp), [&](float x, float y) { worst.see(ulps(y, std::exp(double(x))), x); });
-  EXPECT(worst.value <= 1.5, "exp_fast: ulp " + worst.text());
+  hold("exp_fast", MathFunction::exp, [](double x) { return std::exp(x); }, {{"ulp", 1.5, [](float, float y, double want) { return ulps(y, want); }}});
   EXPECT(exp_fast(0.0f) == 1.0f, "exp_fast(0) is 1");
 }
 
-TEST(math_tanh) {
-  Worst worst;
-  on_net(NICHELM_BOTH(tanh), [&](float x, float y) { worst.see(ulps(y, std::tanh(double(x))), x); });
-  EXPECT(worst.value <= 2, "tanh_fast: ulp " + worst.text());
+TEST(math_attention_exp) {
+  hold("exp_vector", attention_exp_of, [](double x) { return std::exp(x); },
+       {{"ulp, -1 <= x <= 1", 2, [](float x, float y, double want) { return std::fabs(x) <= 1 ? ulps(y, want) : 0; }},
+        {"relative error / (1 + |x|), -87.3 <= x <= 88", 1e-7, [](float x, float y, double want) { return x >= -87.3f && x <= 88 ? std::fabs(y / want - 1) / (1 + std::fabs(x)) : 0; }},
+        {"x < -87.34", 0, [](float x, float y, double) { return x < -87.34f ? double(y) : 0; }},
+        {"NaN", 0, [](float x, float y, double) { return nan_lost(x, y); }}});
 }
 
 TEST(math_sigmoid) {
-  Worst worst;
-  on_net(NICHELM_BOTH(sigmoid), [&](float x, float y) {
-    const double want = 1 / (1 + std::exp(-double(x)));
-    worst.see(want < 2e-38 ? (std::fabs(y - want) < 2e-38 ? 0 : INFINITY) : ulps(y, want), x);
-  });
-  EXPECT(worst.value <= 3, "sigmoid: ulp " + worst.text());
+  hold("sigmoid", MathFunction::sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); },
+       {{"ulp", 3, [](float, float y, double want) { return want < 2e-38 ? (std::fabs(y - want) < 2e-38 ? 0 : INFINITY) : ulps(y, want); }}});
 }
 
 TEST(math_gelu) {
-  Worst near, middle, far;
-  on_net(NICHELM_BOTH(gelu), [&](float x, float y) {
-    if (x > -2 || std::isnan(x)) near.see(ulps(y, gelu_in_double(x)), x);
-    else if (x > -5) middle.see(std::fabs(y / (x / (1 + std::exp(-2 * std::sqrt(2 / M_PI) * (x + 0.044715 * std::pow(double(x), 3))))) - 1), x);
-    else if (x <= -10) far.see(std::fabs(y), x);
-  });
-  EXPECT(near.value <= 8, "gelu, x > -2: ulp " + near.text());
-  EXPECT(middle.value <= 3e-6, "gelu, -5 < x <= -2: relative error " + middle.text());
-  EXPECT(far.value <= 1e-36, "gelu, x <= -10: magnitude " + far.text());
+  hold("gelu", MathFunction::gelu,
+       // For x < -2 without the cancellation of 1 + tanh.
+       [](double x) { return x > -2 || std::isnan(x) ? gelu_in_double(x) : x / (1 + std::exp(-2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); },
+       {{"ulp, x > -2", 8, [](float x, float y, double want) { return x > -2 || std::isnan(x) ? ulps(y, want) : 0; }},
+        {"relative error, -5 < x <= -2", 3e-6, [](float x, float y, double want) { return x <= -2 && x > -5 ? std::fabs(y / want - 1) : 0; }},
+        {"magnitude, x <= -10", 1e-36, [](float x, float y, double) { return x <= -10 ? std::fabs(double(y)) : 0; }}});
 }
 
 TEST(math_gelu_derivative) {
-  Worst worst;
-  on_net(NICHELM_BOTH(derivative), [&](float x, float y) {
-    const double want = gelu_derivative_in_double(x);
-    worst.see(std::isnan(x) ? (std::isnan(y) ? 0 : INFINITY) : std::fabs(y - want), x);
-  });
-  EXPECT(worst.value <= 1e-6, "gelu_derivative: absolute error " + worst.text());
+  hold("gelu_derivative", MathFunction::gelu_derivative, gelu_derivative_in_double,
+       {{"absolute error", 1e-6, [](float x, float y, double want) { return std::isnan(x) ? nan_lost(x, y) : std::fabs(y - want); }}});
 }

@@ -1,0 +1,30 @@
+#include "test/math_sweep.h"
+
+#include "runtime/several.h"
+
+namespace nichelm::test {
+namespace {
+
+template <int N, class Which> NICHELM_INLINE void one(MathFunction f, const float* x, float* y, Which lanes) {
+  Several<N> z;
+  for (int v = 0; v < N; ++v) z.part[v] = load(x + v * kLanes, lanes);
+  z = f == MathFunction::gelu ? gelu(z) : gelu_derivative(z);
+  for (int v = 0; v < N; ++v) store(z.part[v], y + v * kLanes, lanes);
+}
+
+}  // namespace
+
+template <> void sweep<cpu::NICHELM_ISA>(MathFunction f, const float* x, float* y, int64_t count) {
+  if (f == MathFunction::exp) {
+    for (int64_t i = 0; i < count; ++i) y[i] = exp_fast(x[i]);
+  } else if (f == MathFunction::sigmoid) {
+    for (int64_t i = 0; i < count; ++i) y[i] = sigmoid(x[i]);
+  } else {
+    int64_t i = 0;
+    for (; i + 4 * kLanes <= count; i += 4 * kLanes) one<4>(f, x + i, y + i, AllLanes{});
+    for (; i + kLanes <= count; i += kLanes) one<1>(f, x + i, y + i, AllLanes{});
+    if (i < count) one<1>(f, x + i, y + i, SomeLanes{count - i});
+  }
+}
+
+}  // namespace nichelm::test

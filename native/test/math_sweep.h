@@ -1,0 +1,16 @@
+// The functions of runtime/math.h and of attention as kernels of one instruction set compute them, for the test of their errors.
+#pragma once
+#include "runtime/cpu.h"
+
+namespace nichelm::test {
+
+enum class MathFunction { exp, sigmoid, gelu, gelu_derivative };
+
+// y[i] = f(x[i]). Compiled for every instruction set (math_sweep.cpp): gelu and its derivative on four registers at a time, as kernels do, and on one where
+// fewer are left; exp and sigmoid as loops that the compiler makes vector code of.
+template <class Isa> void sweep(MathFunction f, const float* x, float* y, int64_t count);
+
+// y[i] = e^x[i] as attention has it (attention_exp_sweep.cpp). count: a multiple of 16.
+template <class Isa> void sweep_attention_exp(const float* x, float* y, int64_t count);
+
+}  // namespace nichelm::test
