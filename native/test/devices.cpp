@@ -1,5 +1,9 @@
 #include "test/devices.h"
 
+#include <cstdlib>
+#include <iterator>
+#include <sstream>
+
 #include "cuda/load.h"
 #ifdef NICHELM_EMULATOR
 #include "emulator/device.h"
@@ -7,6 +11,15 @@
 #endif
 
 namespace nichelm::test {
+
+const std::vector<int>& thread_counts() {
+  static const std::vector<int> counts = [] {
+    const char* chosen = std::getenv("NICHELM_TEST_THREADS");
+    std::istringstream text(chosen ? chosen : "1 2 5");
+    return std::vector<int>(std::istream_iterator<int>(text), {});
+  }();
+  return counts;
+}
 
 Staged::~Staged() {
   for (const auto& [here, part] : parts_) device_.release(part.there);

@@ -1,4 +1,4 @@
-// Runs a test on every device it must pass on. CPU: each instruction set, with 1, 2 and 5 threads. cuda-emulated: the CUDA kernels on the emulator, in
+// Runs a test on every device it must pass on. CPU: each instruction set, with several numbers of threads. cuda-emulated: the CUDA kernels on the emulator, in
 // several orders of threads. cuda: the GPU. `nichelm_test --device NAME` chooses one of the three.
 #pragma once
 #include <cstring>
@@ -10,17 +10,21 @@
 #include "cuda/device.h"
 #include "ops/kernels.h"
 #include "runtime/cpu.h"
+#include "test/allocations.h"
 #include "test/test.h"
 
 namespace nichelm::test {
+
+// 1, 2 and 5; a sanitizer's run, for which that is too slow, chooses by the environment variable NICHELM_TEST_THREADS ("2 5").
+const std::vector<int>& thread_counts();
 
 // body(cpu, name, first): name says which device, first is true for the first thread count of an instruction set. For ops without a CUDA kernel.
 template <class Body> void on_cpus(const Body& body) {
   if (!chosen_device("cpu")) return;
   for (int isa : isas())
-    for (int threads : {1, 2, 5}) {
+    for (int threads : thread_counts()) {
       Cpu cpu(threads, static_cast<Isa>(isa));
-      body(cpu, std::string(name_of(cpu.isa())) + ", " + std::to_string(threads) + " threads", threads == 1);
+      body(cpu, std::string(name_of(cpu.isa())) + ", " + std::to_string(threads) + " threads", threads == thread_counts().front());
     }
 }
 
@@ -54,8 +58,20 @@ class Staged {
   std::map<void*, Part> parts_;
 };
 
+template <class Op> concept AnOp = requires { Op::fields(); };
+
+// As nichelm::run_op, before which it goes, since it asks for more; and the kernel may ask for no memory but the device's scratch.
+template <AnOp Op> void run_op(Cpu& device, const Op& op) {
+  op.check();
+  const Kernel kernel = kernels(device.isa())[static_cast<size_t>(index_of<Op>(AllOps{}))];
+  const int64_t before = allocations();
+  kernel(device, &op);
+  const int64_t times = allocations() - before;
+  if (times) EXPECT(false, std::string(Op::fields().op) + " asked for memory " + std::to_string(times) + " times");
+}
+
 template <class Op> void run_op(Device& device, const Op& op) {
-  if (device.cpu()) return nichelm::run_op(*device.cpu(), op);
+  if (device.cpu()) return run_op(*device.cpu(), op);
   op.check();
   Op there = op;
   Staged staged(*device.cuda());
