@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "runtime/cores.h"
 #include "runtime/error.h"
 
 namespace nichelm::binding {
@@ -97,6 +98,14 @@ inline int64_t integer(Napi::Value value, const char* name) {
   const double x = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : 0.5;
   if (!(x >= -9007199254740991.0 && x <= 9007199254740991.0) || x != static_cast<double>(static_cast<int64_t>(x))) throw to_js(value.Env(), "USAGE", std::string(name) + " must be a whole number");
   return static_cast<int64_t>(x);
+}
+// A number of threads from 1 to `most`; undefined for all cores. why: why no more, for the message.
+inline int threads_of(Napi::Value value, int most, const char* why = "") {
+  if (value.IsUndefined()) return available_threads();
+  const int64_t threads = integer(value, "threads");
+  if (threads < 1 || threads > most)
+    throw Error(ErrorCode::argument, "threads must be between 1 and " + std::to_string(most) + why + ", or left out for all cores; got " + std::to_string(threads));
+  return static_cast<int>(threads);
 }
 inline double number(Napi::Value value, const char* name) {
   if (!value.IsNumber()) throw to_js(value.Env(), "USAGE", std::string(name) + " must be a number");

@@ -35,15 +35,13 @@ std::shared_ptr<Gpu> open_gpu(int ordinal) {
   return gpu;
 }
 
-// deviceOpen(threads: 0 for all, isa: '' for the best, GPU: its number, or -1 for the CPU) -> device
+// deviceOpen(threads: undefined for all, isa: '' for the best, GPU: its number, or -1 for the CPU) -> device
 Napi::Value device_open(const Napi::CallbackInfo& info) {
   const int64_t gpu = integer(info[2], "index");
   require(gpu >= -1 && gpu < 1024, "index must be the number of a GPU, counted from 0");
-  const int64_t threads = integer(info[0], "threads");
-  if (threads < 0 || threads > available_threads())
-    throw Error(ErrorCode::argument, "threads must be between 1 and " + std::to_string(available_threads()) + ", the cores this process may use; got " + std::to_string(threads));
+  const int threads = threads_of(info[0], available_threads(), ", the cores this process may use");
   const std::string isa = text(info[1], "isa");
-  return make_handle(info.Env(), std::make_shared<Device>(static_cast<int>(threads), isa.empty() ? best_isa() : parse_isa(isa), gpu < 0 ? nullptr : open_gpu(static_cast<int>(gpu))));
+  return make_handle(info.Env(), std::make_shared<Device>(threads, isa.empty() ? best_isa() : parse_isa(isa), gpu < 0 ? nullptr : open_gpu(static_cast<int>(gpu))));
 }
 
 Napi::Value device_describe(const Napi::CallbackInfo& info) {

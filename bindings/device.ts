@@ -52,7 +52,7 @@ export interface DeviceOptions {
   kind?: DeviceKind
   /** Which GPU, from 0. */
   index?: number
-  /** 0 or absent for all available. */
+  /** Of the CPU; absent for all available. */
   threads?: number
   /** Instruction set of the CPU's kernels; absent for the best. */
   isa?: string
@@ -92,7 +92,7 @@ export interface OpTiming { op: string; calls: number; seconds: number }
 /** An open device. Calls to it run one after the other; the event loop stays free. */
 export class Device extends Handle {
   /** Throws USAGE, or DEVICE with what is missing: CUDA's library, a driver that is new enough, a GPU, kernels for its architecture. Never falls back to another. */
-  constructor({ kind = 'cpu', index = 0, threads = 0, isa = '' }: DeviceOptions = {}) { super(call('deviceOpen', threads, isa, kind === 'cuda' ? index : -1)) }
+  constructor({ kind = 'cpu', index = 0, threads, isa = '' }: DeviceOptions = {}) { super(call('deviceOpen', threads, isa, kind === 'cuda' ? index : -1)) }
   describe(): DeviceFacts { return call('deviceDescribe', this.native) }
   /**
    * FLOP/s that the device reaches at most: what utilisation is a share of. A CPU's is measured in about 50 ms, multiply-adds on registers alone; a GPU's is

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "common.h"
-#include "runtime/cores.h"
 #include "text/trainer.h"
 
 namespace nichelm::binding {
@@ -19,6 +18,8 @@ template <> struct Tag<text::Trainer> {
 };
 
 namespace {
+
+constexpr int kMostThreads = 1024;
 
 // Text of JavaScript as UTF-8: a string (lone surrogates become U+FFFD), or bytes.
 std::string utf8(Napi::Value value) {
@@ -46,12 +47,6 @@ std::shared_ptr<Texts> texts_of(Napi::Value value) {
   }
   texts->views.assign(texts->held.begin(), texts->held.end());
   return texts;
-}
-
-int threads_of(Napi::Value value) {
-  const int64_t threads = integer(value, "threads");
-  if (threads < 0 || threads > 1024) throw Error(ErrorCode::argument, "threads must be between 1 and 1024, or 0 for all cores; got " + std::to_string(threads));
-  return threads == 0 ? available_threads() : static_cast<int>(threads);
 }
 
 bool flag(Napi::Value value, const char* name) {
@@ -112,7 +107,7 @@ Napi::Value tokenizer_encode_batch(const Napi::CallbackInfo& info) {
   const auto tokenizer = get_handle<text::Tokenizer>(info[0]);
   const auto texts = texts_of(info[1]);
   const bool special = flag(info[2], "special");
-  const int threads = threads_of(info[3]);
+  const int threads = threads_of(info[3], kMostThreads);
   return async(info.Env(), [=] { return tokenizer->encode(texts->views, special, threads); }, [](Napi::Env env, text::EncodedBatch& batch) -> Napi::Value {
     const auto all = array_of(env, batch.ids.data(), batch.ids.size());
     const Napi::ArrayBuffer buffer = all.ArrayBuffer();
@@ -135,7 +130,7 @@ Napi::Value tokenizer_decode(const Napi::CallbackInfo& info) {
 }
 
 // trainerCreate(threads) -> training
-Napi::Value trainer_create(const Napi::CallbackInfo& info) { return make_handle(info.Env(), std::make_shared<text::Trainer>(threads_of(info[0]))); }
+Napi::Value trainer_create(const Napi::CallbackInfo& info) { return make_handle(info.Env(), std::make_shared<text::Trainer>(threads_of(info[0], kMostThreads))); }
 
 // trainerAdd(training, texts) -> promise
 Napi::Value trainer_add(const Napi::CallbackInfo& info) {

@@ -36,15 +36,15 @@ class Handle implements Disposable {
 export class NativeTokenizer extends Handle {
   constructor(v: NativeVocabulary, added: AddedToken[]) { super(call('tokenizerCreate', v.tokens, v.ends, v.byteIds, v.merges, added)) }
   encode(text: Text, special: boolean): Uint32Array { return call('tokenizerEncode', this.native, text, special) }
-  /** On `threads` threads (0: all cores), off the event loop. The arrays are views of one buffer. */
-  encodeBatch(texts: readonly Text[], special: boolean, threads: number): Promise<Uint32Array[]> { return call('tokenizerEncodeBatch', this.native, texts, special, threads) }
+  /** On `threads` threads (undefined: all cores), off the event loop. The arrays are views of one buffer. */
+  encodeBatch(texts: readonly Text[], special: boolean, threads?: number): Promise<Uint32Array[]> { return call('tokenizerEncodeBatch', this.native, texts, special, threads) }
   /** The bytes of the ids. Throws USAGE for an id there is no token of. */
   decode(ids: Uint32Array): Uint8Array { return call('tokenizerDecode', this.native, ids) }
 }
 
 /** Training: texts are counted as they come, then the vocabulary is made from the counts. */
 export class NativeTrainer extends Handle {
-  constructor(threads: number) { super(call('trainerCreate', threads)) }
+  constructor(threads?: number) { super(call('trainerCreate', threads)) }
   add(texts: readonly Text[]): Promise<void> { return call('trainerAdd', this.native, texts) }
   /** Throws USAGE if the vocabulary is too small for bytes and special tokens, INPUT if there was no text. */
   train(vocabularySize: number, minimumFrequency: number, specialTokens: readonly string[]): Promise<NativeVocabulary> { return call('trainerTrain', this.native, vocabularySize, minimumFrequency, specialTokens) }

@@ -45,21 +45,26 @@ function checkOptions(options: OptionTable, args: Record<string, unknown>): void
   for (const [name, { type, array, minimum = 0, fraction = false }] of Object.entries(options)) {
     const value = args[name]
     if (value === undefined) continue
+    if (name === 'threads') checkThreads(value)
     if (Array.isArray(value) && !array) wrong(`--${name}: was given more than once`)
     if (type === 'string' && (value === '' || Array.isArray(value) && value.includes(''))) wrong(`--${name}: has no value`)
     if (type !== 'number') continue
     if (typeof value !== 'number' || !Number.isFinite(value)) wrong(`--${name}: must be a number`)
     if (!fraction && !Number.isInteger(value)) wrong(`--${name} ${value}: must be a whole number`)
     if (Number(value) < minimum) wrong(`--${name} ${value}: must be at least ${minimum}`)
-    if (name === 'threads' && Number(value) > 0) checkThreads(Number(value))
   }
 }
 
-/** Throws USAGE for more threads than this process may use. */
-function checkThreads(threads: number): void {
-  const cores = availableThreads()
-  if (threads > cores) throw new NichelmError('USAGE', `--threads ${threads}: this process may use ${cores} core${cores === 1 ? '' : 's'}`, { fix: `Give 1 to ${cores}, or leave it out to use all of them; \`nichelm doctor\` tells which there are.` })
+/** Throws USAGE for what is no number of threads that this process may use. */
+function checkThreads(threads: unknown): void {
+  const cores = availableThreads(), fix = `Give 1 to ${cores}, or all; \`nichelm doctor\` tells which cores there are.`
+  if (Array.isArray(threads)) throw new NichelmError('USAGE', '--threads: was given more than once', { fix })
+  if (!Number.isInteger(threads) || Number(threads) < 1) throw new NichelmError('USAGE', `--threads${Number.isNaN(threads) ? '' : ` ${threads}`}: must be a whole number of threads from 1 on, or all`, { fix })
+  if (Number(threads) > cores) throw new NichelmError('USAGE', `--threads ${threads}: this process may use ${cores} core${cores === 1 ? '' : 's'}`, { fix })
 }
+
+/** A number, NaN for what is none; what was given more than once stays a list. */
+const readThreads = (given: string): number => given === 'all' ? availableThreads() : Array.isArray(given) ? given as never : given.trim() === '' ? NaN : Number(given)
 
 /** A verb that only holds others. */
 export const group = (name: string, describe: string, commands: readonly CommandModule[]): CommandModule => ({
@@ -77,7 +82,7 @@ export const verbs = (commands: readonly CommandModule[]): string[] =>
 
 export const jsonOption = { json: { type: 'boolean', default: false, describe: 'Print results as JSON; progress goes to standard error' } } as const satisfies OptionTable
 
-export const threadsOption = { threads: { type: 'number', default: 0, describe: 'Threads of the CPU; 0: all cores' } } as const satisfies OptionTable
+export const threadsOption = { threads: { type: 'string', default: 'all', coerce: readThreads, describe: 'Threads of the CPU: a number, or all for as many as there are cores' } } as const satisfies OptionTable
 
 export const deviceOptions = {
   device: { type: 'string', default: 'cpu', describe: 'Device to compute on: cpu, cuda (the first NVIDIA GPU), cuda:1 (the second), ...' },

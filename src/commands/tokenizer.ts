@@ -1,5 +1,5 @@
 import { readDocuments, Tokenizer } from '../text/index.js'
-import { define, group, jsonOption, print } from './frame.js'
+import { define, group, jsonOption, print, threadsOption } from './frame.js'
 import { textOptions } from './textOptions.js'
 
 const train = define({
@@ -10,7 +10,7 @@ const train = define({
     vocabulary: { type: 'number', minimum: 257, default: 32000, describe: 'Entries, the 256 bytes and the special tokens among them' },
     special: { type: 'string', array: true, nargs: 1, default: ['<|endoftext|>'], describe: 'Special tokens; the first ends a text' },
     documents: { type: 'number', minimum: 1, describe: 'Use so many documents only' },
-    threads: { type: 'number', default: 0, describe: 'Threads; 0: all cores. The result does not depend on it' },
+    threads: { ...threadsOption.threads, describe: 'Threads: a number, or all for as many as there are cores. The result does not depend on it' },
     into: { type: 'string', demandOption: true, describe: 'The file to write, such as tokenizer.json' },
     ...jsonOption,
   },

@@ -23,7 +23,8 @@ export function checkTogether(setup: Setup, place: Locate): void {
   const { steps, warmup } = setup.finetune
   if (steps !== undefined) risen(steps, warmup, place, ['finetune', 'warmup'])
   if (setup.clusters.count > setup.clusters.sample) throw config(`${setup.clusters.count} clusters cannot be found in a sample of ${setup.clusters.sample} windows`, place, ['clusters', 'count'])
-  if (setup.device.threads > availableThreads()) throw config(`is ${setup.device.threads}, but this machine gives ${availableThreads()}`, place, ['device', 'threads'], 'Use 0 for all of them.')
+  const { threads } = setup.device
+  if (threads !== 'all' && threads > availableThreads()) throw config(`is ${threads}, but this machine gives ${availableThreads()}`, place, ['device', 'threads'], 'Write all, or leave it out, for all of them.')
   if (setup.device.kind === 'cpu' && setup.device.index > 0) throw config('is the number of a GPU, but the device is cpu', place, ['device', 'index'], 'Set device.kind to cuda.')
   const trained = new Set([...setup.generic.files, ...setup.domains.flatMap(domain => domain.train.files)])
   const both = (files: string[], ...path: string[]) => {

@@ -30,8 +30,10 @@ export class LocalSteps implements Steps, Disposable {
   get device(): Device { return this.#device(0) }
   [Symbol.dispose](): void { for (const device of this.#devices) device?.dispose() }
 
+  get #threads(): number { return this.options.threads === 'all' ? availableThreads() : this.options.threads }
+
   #device(lane: number): Device {
-    const { kind, index, threads } = this.options, share = this.jobs === 1 ? threads : Math.max(1, Math.floor((threads || availableThreads()) / this.jobs))
+    const { kind, index } = this.options, share = Math.max(1, Math.floor(this.#threads / this.jobs))
     return this.#devices[lane] ??= new Device({ kind, index, threads: share })
   }
 
@@ -50,7 +52,7 @@ export class LocalSteps implements Steps, Disposable {
   }
 
   tokenizer: Steps['tokenizer'] = async ({ folder }, input) => {
-    using tokenizer = 'file' in input ? Tokenizer.load(input.file) : await Tokenizer.train(first(readDocuments(input.text.files, { field: input.text.field }), input.documents), { vocabularySize: input.vocabulary, threads: this.options.threads })
+    using tokenizer = 'file' in input ? Tokenizer.load(input.file) : await Tokenizer.train(first(readDocuments(input.text.files, { field: input.text.field }), input.documents), { vocabularySize: input.vocabulary, threads: this.#threads })
     tokenizer.save(join(folder, 'tokenizer.json'))
     return { vocabulary: tokenizer.vocabularySize, hash: tokenizer.hash }
   }

@@ -11,10 +11,10 @@ import type { EvaluateResult, RecipeReport, ReportInput, StoredCosts } from './s
 /** Writes report.html, report.json and table.csv from what the stages found; gives the table for the terminal. */
 export async function makeReport(folder: string, { recipe, found }: ReportInput, device: DeviceFacts): Promise<RecipeReport> {
   const results = found.map(rowOf)
-  const { file: _, output: __, generic, domains, ...settings } = recipe
+  const { file: _, output: __, description: ___, generic, domains, ...settings } = recipe
   await writeReport(folder, {
     title: recipe.report.title ?? recipe.name,
-    description: `${recipe.methods.join(', ')} on ${recipe.domains.map(domain => domain.name).join(', ')}: perplexity on held-out text before and after fine-tuning, and what it cost.`,
+    description: recipe.description ?? `${recipe.methods.join(', ')} on ${recipe.domains.map(domain => domain.name).join(', ')}: perplexity on held-out text before and after fine-tuning, and what it cost.`,
     date: new Date().toISOString(),
     machine: { device: deviceName(device), node: process.versions.node, system: `${process.platform} ${process.arch}` },
     settings: settings as unknown as Record<string, Setting>,

@@ -15,6 +15,7 @@ const DEFAULT_VOCABULARY = 4096
 /** A recipe ready to run. */
 export interface Recipe extends Setup {
   name: string
+  description: string | undefined
   seed: number
   methods: Method[]
   report: RecipeFile['report']
@@ -28,9 +29,9 @@ export interface Recipe extends Setup {
  * Throws CONFIG, INPUT (a path that matches nothing) or RESOURCE (no place on the disk), naming file, line and field.
  */
 export async function resolveRecipe({ settings, place }: ReadRecipe, file: string): Promise<Recipe> {
-  const { name, seed, methods, domains, report, ...common } = settings
+  const { name, description, seed, methods, domains, report, ...common } = settings
   const setup = await resolveSetup({ settings: common, place }, { file, name, domains: chosenDomains(common, domains, ['domains'], place) })
-  const recipe: Recipe = { ...setup, name, seed, report, methods: [...new Set(methods)], steps: stepsOf(setup.pretrain, setup.context, place) }
+  const recipe: Recipe = { ...setup, name, description, seed, report, methods: [...new Set(methods)], steps: stepsOf(setup.pretrain, setup.context, place) }
   const cells = recipeCells(recipe)
   checkCells(setup, cells, planRuns(setup, cells), place)
   return recipe

@@ -36,9 +36,9 @@ export async function recipeStages(recipe: Recipe, steps: Steps, fingerprints: F
 
 /** The last stage of a recipe: it reads what all the others found. */
 export function reportStage(recipe: Recipe, steps: Pick<Steps, 'report'>, needs: readonly string[], input: () => ReportInput): Stage<RecipeReport> {
-  const { name, report: settings, output } = recipe
+  const { name, description, report: settings, output } = recipe
   return new Stage<RecipeReport>(output, {
-    name: 'report', version: 2, settings: { name, ...settings }, inputs: [...needs], planned: { table: '', results: [] },
+    name: 'report', version: 2, settings: { name, description, ...settings }, inputs: [...needs], planned: { table: '', results: [] },
     run: context => steps.report(context, input()),
   })
 }

@@ -10,6 +10,7 @@ const { name: nameOf, ...sections } = SECTIONS
 /** What a recipe says, with the defaults. */
 export const RecipeSchema = z.strictObject({
   name: nameOf,
+  description: z.string().optional().describe('for the report'),
   seed: count(0).default(1).describe('of everything that is drawn'),
   ...sections,
   methods: z.array(z.enum(METHODS)).min(1).default(['slm', 'slm-is']).describe('slm: pretrained on the generic set; slm-is: on the generic set resampled by cluster to match the domain; slm-pn: a projected network, one expert of it; slm-mix: one model a cluster, one of them; slm-d: with a large teacher; slm-nopt: on the domain only; llm, llm-lora: the large model'),
@@ -22,4 +23,4 @@ export const RecipeSchema = z.strictObject({
 /** A recipe as read: defaults filled in, paths as written. */
 export type RecipeFile = z.output<typeof RecipeSchema>
 /** What recipes and experiments both say. */
-export type CommonFile = Omit<RecipeFile, 'name' | 'seed' | 'methods' | 'domains' | 'report'>
+export type CommonFile = Omit<RecipeFile, 'name' | 'description' | 'seed' | 'methods' | 'domains' | 'report'>

@@ -14,6 +14,7 @@ export function readCount(value: unknown): unknown {
 }
 
 export const count = (minimum = 1) => z.preprocess(readCount, z.int().min(minimum))
+const threads = () => z.preprocess(readCount, z.custom<number | 'all'>(value => value === 'all' || Number.isInteger(value) && Number(value) >= 1, 'a number of threads from 1 on, or all for as many as there are cores'))
 const positive = () => z.number().positive()
 const share = () => z.number().min(0).max(1)
 export const name = () => z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, 'letters, digits, ".", "_" and "-", starting with a letter or digit')
@@ -72,7 +73,7 @@ export const SECTIONS = {
   device: z.strictObject({
     kind: z.enum(['cpu', 'cuda']).default('cpu').describe('what computes: the CPU, or an NVIDIA GPU'),
     index: count(0).default(0).describe('cuda: which GPU, from 0'),
-    threads: count(0).default(0).describe('of the CPU; 0: all cores'),
+    threads: threads().default('all').describe('of the CPU: a number, or all for as many as there are cores'),
     precision: z.enum(['f32', 'bf16']).default('bf16').describe('bf16: parameters and optimizer in f32, products in bf16 with f32 sums'),
   }).prefault({}),
   data: z.strictObject({

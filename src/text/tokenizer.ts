@@ -60,7 +60,7 @@ export class Tokenizer implements Disposable {
    * texts alone, not on their order or the number of threads. Throws USAGE for options that cannot be, INPUT if there is no text.
    */
   static async train(texts: TextSource, options: TrainOptions = {}): Promise<Tokenizer> {
-    const { vocabularySize = 32000, minimumFrequency = 2, specialTokens = ['<|endoftext|>'], threads = 0 } = options
+    const { vocabularySize = 32000, minimumFrequency = 2, specialTokens = ['<|endoftext|>'], threads } = options
     if (new Set(specialTokens).size !== specialTokens.length || specialTokens.includes('')) throw new NichelmError('USAGE', 'special tokens must differ from each other and not be empty', { place: { field: 'specialTokens' } })
     using trainer = new NativeTrainer(threads)
     let batch: string[] = [], characters = 0, counting: Promise<void> = Promise.resolve()
@@ -110,7 +110,7 @@ export class Tokenizer implements Disposable {
 
   /** Ids of each text, on `threads` threads (default: all cores), off the event loop. The arrays are views of one buffer. */
   encodeBatch(texts: readonly Text[], options: EncodeOptions & { threads?: number } = {}): Promise<Uint32Array[]> {
-    return this.#native.encodeBatch(texts, options.special ?? false, options.threads ?? 0)
+    return this.#native.encodeBatch(texts, options.special ?? false, options.threads)
   }
 
   /** The text of the ids; bytes that are not UTF-8 (the middle of a character) become U+FFFD. Throws USAGE for an id there is no token of. */

@@ -48,7 +48,7 @@ test('arrays that are outside, shared or detached, arenas that are too large, un
   structuredClone(into, { transfer: [into.buffer] })
   await assert.rejects(run, code('USAGE'))
   assert.throws(() => new Device({ isa: 'mmx' }), code('USAGE'))
-  for (const threads of [-1, 0.5, 100000, NaN]) assert.throws(() => new Device({ threads }), code('USAGE'))
+  for (const threads of [0, -1, 0.5, 100000, NaN]) assert.throws(() => new Device({ threads }), code('USAGE'))
   assert.throws(() => device.compile(wrong(device), FILL), code('USAGE'))
   assert.throws(() => device.peak(wrong('f64')), code('USAGE'))
 })

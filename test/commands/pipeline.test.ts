@@ -7,6 +7,7 @@ import { documents, nichelm, temporary, type Outcome } from './commandLine.js'
 
 const LAW = 'court appeal judge section tribunal evidence order applicant', SEA = 'ship sail harbour captain wind wave island anchor'
 const RECIPE = `name: tiny
+description: Law from a sea of texts
 output: out
 device: {threads: 1, precision: f32}
 data:
@@ -66,7 +67,7 @@ test('a recipe from text to a specialized model; the second run does nothing; a 
   assert.deepEqual(stages.map(stage => stage.name), dry.stages.map(stage => stage.name))
   assert.deepEqual(results.map(result => result.method), ['slm', 'slm-is'])
   for (const { before, after } of results) assert(after.perplexity < before.perplexity)
-  assert.match(readFileSync(report, 'utf8'), /<svg/)
+  assert.match(readFileSync(report, 'utf8'), /Law from a sea of texts[^]*<svg/)
   for (const name of ['config.json', 'model.safetensors', 'tokenizer.json']) assert(existsSync(join(folder, 'out', 'finetune-slm-is-law', 'model', name)), name)
 
   const second = await nichelm(['run', recipe])

@@ -115,3 +115,10 @@ test('any text is either a recipe or a NichelmError that names the file', () => 
     }
   }), { numRuns: 500 })
 })
+
+test('threads are a number from 1 on, or all', () => {
+  const threads = (value: string): unknown => parseRecipe(RECIPE, 'recipe.yaml', [`device.threads=${value}`]).settings.device.threads
+  assert.equal(threads('all'), 'all')
+  assert.equal(threads('3'), 3)
+  for (const value of ['0', '-1', '1.5', 'many']) assert.throws(() => threads(value), /but must be a number of threads from 1 on, or all/, value)
+})

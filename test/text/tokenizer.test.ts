@@ -63,7 +63,7 @@ test('options that cannot be are told', async () => {
   await assert.rejects(Tokenizer.train([story], { vocabularySize: 256 }), failure('USAGE', /at least 257/))
   await assert.rejects(Tokenizer.train([story], { specialTokens: ['<a>', '<a>'] }), failure('USAGE', /differ/))
   await assert.rejects(Tokenizer.train([story], { specialTokens: ['A'] }), failure('USAGE', /"A" is also/))
-  await assert.rejects(Tokenizer.train([story], { threads: -1 }), failure('USAGE', /threads/))
+  for (const threads of [-1, 0, 5000]) await assert.rejects(Tokenizer.train([story], { threads }), failure('USAGE', /threads must be between 1 and 1024, or left out/))
   await assert.rejects(Tokenizer.train([]), failure('INPUT', /no text/))
   await assert.rejects(Tokenizer.train(['', '']), failure('INPUT', /no text/))
   await assert.rejects(Tokenizer.train((function* () { yield story; throw new Error('the reader failed') })()), /the reader failed/)
