@@ -33,7 +33,7 @@ void* device_memory(size_t bytes) {
 
 class Stream : public Cuda {
  public:
-  explicit Stream(int multiprocessors) : multiprocessors_(multiprocessors) {
+  Stream(int multiprocessors, bool hopper) : multiprocessors_(multiprocessors), hopper_(hopper) {
     check_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
   }
   ~Stream() override {
@@ -56,10 +56,12 @@ class Stream : public Cuda {
     return memory;
   }
   int multiprocessors() const override { return multiprocessors_; }
+  bool hopper() const override { return hopper_; }
 
  private:
   struct Buffer { void* data = nullptr; size_t bytes = 0; };
   int multiprocessors_;
+  bool hopper_;
   std::array<Buffer, 4> buffers_;
   std::vector<void*> outgrown_;
 };
@@ -110,7 +112,8 @@ class Device : public CudaDevice {
       fail_device(std::string(properties_.name) + " has compute capability " + capability + "; this build has kernels for " NICHELM_CUDA_ARCHITECTURES
                   ". Build with -DNICHELM_CUDA_ARCHITECTURES=" + std::to_string(properties_.major) + std::to_string(properties_.minor) + "-real");
     }
-    stream_ = std::make_unique<Stream>(properties_.multiProcessorCount);
+    // Its own instructions are in code for the architecture of that very name only.
+    stream_ = std::make_unique<Stream>(properties_.multiProcessorCount, properties_.major == 9 && std::strstr(NICHELM_CUDA_ARCHITECTURES, "90a"));
     check_cuda(cudaMallocHost(&pinned_, kPinned), "cudaMallocHost");
   }
   ~Device() override {

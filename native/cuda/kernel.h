@@ -43,6 +43,8 @@ class Cuda {
 
   // How many blocks run at once at least: for the choice of a tile, which must not change a result.
   virtual int multiprocessors() const = 0;
+  // Whether kernels of Hopper's own instructions (cuda/warpgroup.h) run here.
+  virtual bool hopper() const = 0;
 
  protected:
 #ifdef __CUDACC__

@@ -19,6 +19,7 @@
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __grid_constant__
 
 using dim3 = nichelm::emulator::Extent;
 inline nichelm::emulator::Index threadIdx, blockIdx, blockDim, gridDim;

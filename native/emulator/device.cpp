@@ -30,14 +30,17 @@ class Memory {
 
 class Stream : public Cuda {
  public:
+  explicit Stream(int major) : major_(major) {}
   void* scratch(int64_t bytes, int slot) override {
     auto& buffer = buffers_.at(static_cast<size_t>(slot));
     buffer = std::make_unique<Memory>(bytes);  // poisoned afresh: nothing may be left for a later op
     return buffer->data();
   }
   int multiprocessors() const override { return 4; }  // few, so that tests of moderate shapes reach the large tiles too
+  bool hopper() const override { return major_ == 9; }
 
  private:
+  int major_;
   std::array<std::unique_ptr<Memory>, 4> buffers_;
 };
 
@@ -62,9 +65,10 @@ class Graph : public CudaGraph {
 
 class Device : public CudaDevice {
  public:
+  explicit Device(int major) : major_(major), stream_(major) {}
   CudaDescription describe() override {
     const auto bytes = [](int pages) { return static_cast<int64_t>(sysconf(pages)) * sysconf(_SC_PAGESIZE); };
-    return {"emulated by the CPU", 8, 0, stream_.multiprocessors(), bytes(_SC_PHYS_PAGES), bytes(_SC_AVPHYS_PAGES), 0, 0, 1};
+    return {"emulated by the CPU", major_, 0, stream_.multiprocessors(), bytes(_SC_PHYS_PAGES), bytes(_SC_AVPHYS_PAGES), 0, 0, 1};
   }
   void* allocate(int64_t bytes) override {
     auto memory = std::make_unique<Memory>(bytes);
@@ -96,6 +100,7 @@ class Device : public CudaDevice {
   void synchronize() override {}
 
  private:
+  int major_;
   Stream stream_;
   bool recording_ = false;
   std::vector<Call> recorded_;
@@ -104,6 +109,6 @@ class Device : public CudaDevice {
 
 }  // namespace
 
-std::unique_ptr<CudaDevice> open_device() { return std::make_unique<Device>(); }
+std::unique_ptr<CudaDevice> open_device(int major) { return std::make_unique<Device>(major); }
 
 }  // namespace nichelm::emulator

@@ -6,6 +6,7 @@
 
 namespace nichelm::emulator {
 
-std::unique_ptr<CudaDevice> open_device();
+// major: the compute capability that it says it has. 8: kernels of mma.sync; 9: those of Hopper's instructions too.
+std::unique_ptr<CudaDevice> open_device(int major = 8);
 
 }  // namespace nichelm::emulator

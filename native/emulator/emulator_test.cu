@@ -3,44 +3,12 @@
 #include "cuda/matrix.h"
 #include "cuda/reduce.h"
 #include "cuda/vector.h"
-#include "test/test.h"
+#include "emulator/planted.h"
 
 using namespace nichelm;
-using emulator::Landing;
-using emulator::Mode;
-using emulator::Order;
+using emulator::expect_sound, emulator::expect_told, emulator::kModes, emulator::Mode, emulator::told;
 
 namespace {
-
-const Mode kModes[] = {{Order::forward, Landing::late}, {Order::reverse, Landing::early}, {Order::random, Landing::late}, {Order::random, Landing::early}};
-
-struct Launcher : Cuda {
-  void* scratch(int64_t, int) override { return nullptr; }
-  int multiprocessors() const override { return 1; }
-};
-
-// What the emulator says of a kernel; empty if nothing. shared in bytes.
-template <class... Parameters, class... Arguments> std::string told(const Mode& mode, void (*kernel)(Parameters...), unsigned threads, size_t shared, Arguments... arguments) {
-  emulator::set_mode(mode);
-  try {
-    Launcher().launch("kernel", kernel, dim3(2), threads, shared, arguments...);
-  } catch (const emulator::Failure& failure) {
-    return failure.what();
-  }
-  return "";
-}
-template <class... Parameters, class... Arguments> void expect_told(const char* words, void (*kernel)(Parameters...), unsigned threads, size_t shared, Arguments... arguments) {
-  for (const Mode& mode : kModes) {
-    const std::string said = told(mode, kernel, threads, shared, arguments...);
-    EXPECT(said.find(words) != std::string::npos, std::string("expected '") + words + "', got '" + said + "'");
-  }
-}
-template <class... Parameters, class... Arguments> void expect_sound(void (*kernel)(Parameters...), unsigned threads, size_t shared, Arguments... arguments) {
-  for (const Mode& mode : kModes) {
-    const std::string said = told(mode, kernel, threads, shared, arguments...);
-    EXPECT(said.empty(), said);
-  }
-}
 
 __global__ void reversed(int* out, bool with_barrier) {  // through shared memory
   int* s = shared_memory<int>();

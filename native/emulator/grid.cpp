@@ -54,6 +54,7 @@ void end_thread() {
   Thread& t = *block.current;
   for (const auto& group : t.copies)
     if (!group.empty()) fail("the thread ends with asynchronous copies that it did not wait for");
+  end_hopper_thread();
   block.gone[t.warp] |= 1u << t.lane;
   for (const Meeting& m : block.meetings[t.warp])
     if (m.come && (m.mask >> t.lane & 1)) fail("the thread has ended while others wait for it at %s:%d", m.place.file, m.place.line);
@@ -88,12 +89,13 @@ void start_block() {
   std::memset(block.barriers, 0, sizeof block.barriers);
   std::memset(block.shared, 0xff, block.shared_bytes);  // what nobody wrote reads as NaN
   start_record(block.shared, block.shared_bytes, warps);
+  start_hopper(warps);
   block.alive = block.size;
   for (unsigned i = 0; i < block.size; ++i) {
     Thread& t = block.threads[i];
     t.index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
     t.number = i, t.lane = i % kWarp, t.warp = i / kWarp, t.state = State::ready;
-    t.copies.clear();
+    t.copies.clear(), t.stores.clear();
     block.fibers[i]->start(thread_main);
   }
 }
@@ -122,12 +124,15 @@ void run_block() {
     if (chosen.order == Order::random)
       for (unsigned w = warps; w > 1; --w) std::swap(order[w - 1], order[random_below(w)]);
     for (unsigned w : order) run_warp(w);
+    if (chosen.order == Order::random ? random_below(4) == 0 || !block.moved : !block.moved)
+      if (land_one(chosen.order == Order::forward ? 0 : chosen.order == Order::reverse ? ~0u : random_below(1 << 16))) block.moved = true;
     const bool runnable = std::any_of(block.threads.begin(), block.threads.begin() + block.size, [](const Thread& t) { return t.state == State::ready; });
     idle = block.moved ? 0 : idle + 1;
-    if (block.alive && (!runnable || idle > 64)) fail("dead lock");
+    if (block.alive && !block.moved && (!runnable || idle > 64)) fail("dead lock%s", hopper_waits().c_str());
   }
   for (const Barrier& b : block.barriers)
     if (b.come) fail("the block ended with a barrier half full");
+  end_hopper_block();
 }
 
 struct Shared {  // freed whichever way the kernel ends
@@ -146,6 +151,7 @@ const Mode& mode() { return chosen; }
 
 Thread& current() { return *block.current; }
 void progress() { block.moved = true; }
+unsigned block_size() { return block.size; }
 char* shared_memory() { return block.shared; }
 
 void fail(const char* format, ...) {

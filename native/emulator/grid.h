@@ -1,6 +1,7 @@
 // Runs a CUDA kernel, compiled as ordinary C++, on the CPU: blocks one after another, a fiber for every thread of a block.
 // What a kernel does wrong is told as a Failure: divergent barriers and warp collectives, dead locks, races on shared memory, addresses outside it,
-// copies that nobody waited for. Not seen: order of memory between threads (fences do nothing here), blocks that run at once, speed.
+// copies and matrix instructions that nobody waited for, shared memory that is read asynchronously without a proxy fence. Not seen: order of memory
+// between threads, blocks that run at once, speed.
 // One kernel runs at a time in a process.
 #pragma once
 #include <cstddef>
@@ -47,6 +48,7 @@ void run(const char* kernel, Extent grid, Extent block, size_t shared, void (*bo
 // For the primitives. ------------------------------------------------------------------------------------------------------------------------
 
 struct Copy { char* into; const char* from; int bytes, valid; };  // valid bytes are copied, the others are zeroed
+struct Store { std::vector<const char*> from; std::vector<char*> into; };  // 16 bytes each
 enum class State : uint8_t { ready, in_collective, at_barrier, spinning, done };
 struct Thread {
   Index index;
@@ -55,6 +57,7 @@ struct Thread {
   int barrier;
   Place place;
   std::vector<std::vector<Copy>> copies;  // groups of cp.async; the last is open
+  std::vector<std::vector<Store>> stores;  // groups of tensor stores, likewise
 };
 Thread& current();
 
@@ -69,6 +72,8 @@ void barrier(int number, unsigned count, bool wait, Place place);
 void spin(Place place);
 void progress();
 
+unsigned block_size();  // threads
+
 // Shared memory.
 char* shared_memory();
 bool in_shared(const void* address, size_t bytes);
@@ -82,6 +87,20 @@ void record_barrier();               // all threads of the block have met
 void record_warp(unsigned warp);     // all threads of the warp have met
 void record(const void* address, size_t bytes, unsigned thread, bool write);
 void record_flight(const void* address, size_t bytes, bool flying);  // an asynchronous copy writes there
+void record_landing(const void* address, size_t bytes);              // it has: what is there is no thread's any more
+// Tensor cores and the copy engine read shared memory behind the threads' backs: what a thread wrote must have been fenced by it, and met.
+void record_fence(unsigned thread);
+void record_asynchronous_read(const void* address, size_t bytes, unsigned thread);
+// 16 bytes that may be read until they are released, by += 1 and -= 1; whatever writes there meanwhile fails. Kept where races are not looked for, too.
+void hold(const void* chunk, int by);
+void require_not_held(const void* address, size_t bytes, Place place);
+
+// Hopper's own (mbarrier.cpp, tensor.cpp, warpgroup.cpp; emulator/hopper.h).
+void start_hopper(unsigned warps);
+void end_hopper_thread();
+void end_hopper_block();
+bool land_one(unsigned which);  // one of the tensor copies in flight; false if there is none
+std::string hopper_waits();     // what may explain a dead lock
 
 // cp.async (copies.cpp).
 void copy_async(void* into, const void* from, int bytes, int valid, Place place);

@@ -13,12 +13,14 @@ struct Byte {
   uint32_t write_block, write_warp, read_block, read_warp[2];
   int16_t writer, reader[2];  // -1: none
   bool flying;
+  uint32_t write_fence;  // how often the writer had fenced
 };
 std::vector<Byte> bytes;
 const char* shared;
 const Thread* running;
 uint32_t block_meetings;
-std::vector<uint32_t> warp_meetings;
+std::vector<uint32_t> warp_meetings, fences;
+std::vector<uint16_t> held;  // by chunks of 16 bytes
 
 bool concurrent(int before, uint32_t block_then, uint32_t warp_then, unsigned now) {
   return before >= 0 && static_cast<unsigned>(before) != now && block_then == block_meetings && (static_cast<unsigned>(before) / 32 != now / 32 || warp_then == warp_meetings[now / 32]);
@@ -29,10 +31,11 @@ bool concurrent(int before, uint32_t block_then, uint32_t warp_then, unsigned no
 void start_record(const char* memory, size_t count, unsigned warps) {
   shared = memory;
   bytes.clear();
+  held.assign((count + 15) / 16, 0);
   if (!mode().races) return;
-  bytes.assign(count, Byte{0, 0, 0, {0, 0}, -1, {-1, -1}, false});
+  bytes.assign(count, Byte{0, 0, 0, {0, 0}, -1, {-1, -1}, false, 0});
   block_meetings = 1;
-  warp_meetings.assign(warps, 1);
+  warp_meetings.assign(warps, 1), fences.assign(32 * warps, 1);
 }
 void record_for(const Thread* thread) { running = thread; }
 void record_barrier() { ++block_meetings; }
@@ -43,6 +46,36 @@ void record_flight(const void* address, size_t count, bool flying) {
   if (!mode().races) return;
   const size_t first = static_cast<size_t>(static_cast<const char*>(address) - shared);
   for (size_t i = first; i < first + count; ++i) bytes[i].flying = flying;
+}
+
+void record_landing(const void* address, size_t count) {
+  if (!mode().races) return;
+  const size_t first = static_cast<size_t>(static_cast<const char*>(address) - shared);
+  for (size_t i = first; i < first + count; ++i) bytes[i].flying = false, bytes[i].writer = bytes[i].reader[0] = bytes[i].reader[1] = -1;
+}
+void record_fence(unsigned thread) {
+  if (mode().races) ++fences[thread];
+}
+void record_asynchronous_read(const void* address, size_t count, unsigned thread) {
+  if (!mode().races) return;
+  const size_t first = static_cast<size_t>(static_cast<const char*>(address) - shared);
+  for (size_t i = first; i < first + count; ++i) {
+    const Byte& b = bytes[i];
+    if (b.flying) fail("byte %zu of shared memory is read while an asynchronous copy writes it", i);
+    if (concurrent(b.writer, b.write_block, b.write_warp, thread)) fail("race: byte %zu of shared memory was written by thread %d and is read without a barrier between", i, b.writer);
+    if (b.writer >= 0 && fences[static_cast<size_t>(b.writer)] == b.write_fence)
+      fail("byte %zu of shared memory is read asynchronously, and thread %d, which wrote it, has not fenced it (fence_async_proxy)", i, b.writer);
+  }
+}
+
+void hold(const void* chunk, int by) {
+  auto& count = held[static_cast<size_t>(static_cast<const char*>(chunk) - shared) / 16];
+  count = static_cast<uint16_t>(count + by);
+}
+void require_not_held(const void* address, size_t count, Place place) {
+  const size_t first = static_cast<size_t>(static_cast<const char*>(address) - shared);
+  for (size_t i = first / 16; i < (first + count + 15) / 16; ++i)
+    if (held[i]) fail("%s:%d: byte %zu of shared memory is written while a matrix instruction or a store may still read it", place.file, place.line, i * 16);
 }
 
 void record(const void* address, size_t count, unsigned thread, bool write) {
@@ -56,9 +89,10 @@ void record(const void* address, size_t count, unsigned thread, bool write) {
     if (concurrent(b.writer, b.write_block, b.write_warp, thread)) fail("race: byte %zu of shared memory was written by thread %d and is %s without a barrier between", i, b.writer, write ? "written" : "read");
     const auto self = static_cast<int16_t>(thread);
     if (write) {
+      if (held[i / 16]) fail("byte %zu of shared memory is written while a matrix instruction or a store may still read it", i);
       for (int r : {0, 1})
         if (concurrent(b.reader[r], b.read_block, b.read_warp[r], thread)) fail("race: byte %zu of shared memory was read by thread %d and is written without a barrier between", i, b.reader[r]);
-      b.writer = self, b.write_block = block_meetings, b.write_warp = warp_now;
+      b.writer = self, b.write_block = block_meetings, b.write_warp = warp_now, b.write_fence = fences[thread];
     } else {
       if (b.read_block != block_meetings) b.reader[0] = b.reader[1] = -1, b.read_block = block_meetings;
       for (int r : {0, 1})  // what this warp read before it met says no more than this read

@@ -53,16 +53,18 @@ const std::vector<CudaChoice>& cuda_devices() {
   static const std::vector<CudaChoice> all = [] {
     std::vector<CudaChoice> choices;
 #ifdef NICHELM_EMULATOR
-    static const std::unique_ptr<CudaDevice> emulated = emulator::open_device();
+    static const std::unique_ptr<CudaDevice> emulated[] = {emulator::open_device(8), emulator::open_device(9)};
     using emulator::Landing, emulator::Order;
     // Races are looked for once: whether two accesses have a barrier between them does not depend on the order.
-    const struct { emulator::Mode mode; const char* name; } modes[] = {
-        {{Order::forward, Landing::late, true}, "cuda-emulated, threads forward, copies late"},
-        {{Order::reverse, Landing::early, false}, "cuda-emulated, threads in reverse, copies early"},
-        {{Order::random, Landing::late, false}, "cuda-emulated, threads at random, copies late"},
+    const struct { emulator::Mode mode; const char* name; bool hopper; } modes[] = {
+        {{Order::forward, Landing::late, true}, "as sm_80, threads forward, copies late", false},
+        {{Order::reverse, Landing::early, false}, "as sm_80, threads in reverse, copies early", false},
+        {{Order::random, Landing::late, false}, "as sm_80, threads at random, copies late", false},
+        {{Order::forward, Landing::late, true}, "as sm_90, threads forward, copies late", true},
+        {{Order::random, Landing::early, false}, "as sm_90, threads at random, copies early", true},
     };
     if (chosen_device("cuda-emulated"))
-      for (const auto& m : modes) choices.push_back({emulated.get(), m.name, [mode = m.mode] { emulator::set_mode(mode); }});
+      for (const auto& m : modes) choices.push_back({emulated[m.hopper].get(), std::string("cuda-emulated ") + m.name, [mode = m.mode] { emulator::set_mode(mode); }, m.hopper});
 #endif
     if (chosen_device("cuda")) {
       static const std::unique_ptr<CudaDevice> gpu = open_cuda();

@@ -70,11 +70,10 @@ template <AnOp Op> void run_op(Cpu& device, const Op& op) {
   if (times) EXPECT(false, std::string(Op::fields().op) + " asked for memory " + std::to_string(times) + " times");
 }
 
-template <class Op> void run_op(Device& device, const Op& op) {
-  if (device.cpu()) return run_op(*device.cpu(), op);
+template <class Op> void run_op(CudaDevice& device, const Op& op) {
   op.check();
   Op there = op;
-  Staged staged(*device.cuda());
+  Staged staged(device);
   constexpr auto fields = Op::fields();
   const auto place = [&]<class T>(T Op::*member) {
     if constexpr (std::is_base_of_v<Tensor, T>) {
@@ -83,22 +82,26 @@ template <class Op> void run_op(Device& device, const Op& op) {
     }
   };
   std::apply([&](auto... members) { (place(members), ...); }, fields.members);
-  device.cuda()->run(fields.op, &there);
+  device.run(fields.op, &there);
   staged.fetch(fields.op);
 }
+template <class Op> void run_op(Device& device, const Op& op) { device.cpu() ? run_op(*device.cpu(), op) : run_op(*device.cuda(), op); }
 
 // The CUDA devices to test on, each with its name, made ready by calling prepare.
-struct CudaChoice { CudaDevice* device; std::string name; std::function<void()> prepare; };
+// other_kernels: of interest only to ops that have other kernels for it than for the rest.
+struct CudaChoice { CudaDevice* device; std::string name; std::function<void()> prepare; bool other_kernels = false; };
 const std::vector<CudaChoice>& cuda_devices();
 
 // As on_cpus, on CUDA devices too: first is true once for each kind of device, whose results must be the same bits however it runs.
-template <class Body> void on_devices(const Body& body) {
+enum class Gpus { alike, each };  // whether an op has kernels of its own for some architecture
+template <class Body> void on_devices(const Body& body, Gpus gpus = Gpus::alike) {
   on_cpus([&](Cpu& cpu, const std::string& name, bool first) {
     Device device(cpu);
     body(device, name, first);
   });
   const CudaDevice* last = nullptr;
   for (const CudaChoice& choice : cuda_devices()) {
+    if (choice.other_kernels && gpus == Gpus::alike) continue;
     choice.prepare();
     Device device(*choice.device);
     body(device, choice.name, choice.device != last);
