@@ -1,4 +1,4 @@
-// CUDA kernels: products of bf16 by tensor cores (cuda_bf16.h), of f32 by ordinary multiply-adds (cuda_f32.h), the epilogue on each tile (cuda_epilogue.h).
+// CUDA kernels: products of bf16 by tensor cores (cuda_bf16.h, cuda_hopper.h), of f32 by ordinary multiply-adds (cuda_f32.h), the epilogue on each tile (cuda_epilogue.h).
 // Long sums with few tiles are cut into parts, which a second kernel adds in their order; how many depends on the shape alone, and not on the number of groups.
 #include "ops/matmul/matmul.h"
 
@@ -47,7 +47,7 @@ template <class T, class Op> void multiply_all(Cuda& device, const Op& op, int64
   require(m < kMostSize && n < kMostSize && k < kMostSize, "matmul: on CUDA a matrix must have fewer than 2^31 rows and columns");
   ProductOf<T> p{op.a.template as<const T>(), op.b.template as<const T>(), m, n, k, groups, m * k, k * n, m * n, splits_of(m, n, k), k, nullptr, epilogue};
   if (p.splits > 1) {
-    p.split_k = divide_up(divide_up(k, p.splits), 32) * 32;
+    p.split_k = divide_up(divide_up(k, p.splits), 64) * 64;  // whole steps of every kernel
     p.splits = divide_up(k, p.split_k);
     p.partial = device.scratch_of<float>(p.splits * groups * m * n, 3);
   }

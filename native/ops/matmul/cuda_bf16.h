@@ -2,7 +2,7 @@
 // while earlier ones are multiplied; each warp keeps its part of the sums in registers. Sums over k have one order, whatever the tile.
 #pragma once
 #include "cuda/tile.h"
-#include "ops/matmul/cuda_product.h"
+#include "ops/matmul/cuda_hopper.h"
 
 namespace nichelm {
 namespace {
@@ -31,7 +31,7 @@ template <class S, bool kTransposeA, bool kTransposeB, bool kAligned> __global__
   constexpr int kMatricesM = S::kWarpRows / 16, kMatricesN = S::kWarpColumns / 8;
   Bf16* tiles_a = shared_memory<Bf16>();
   Bf16* tiles_b = tiles_a + S::kStages * TileA::kSize;
-  const Place place = tile_place<S::kRows, S::kColumns>(p.m, p.n);
+  const Place place = tile_place<S::kRows, S::kColumns>(p.m, p.n, blockIdx.x);
   const int64_t group = blockIdx.z, split_first = blockIdx.y * p.split_k, split_last = split_first + p.split_k < p.k ? split_first + p.split_k : p.k;
   const int m = static_cast<int>(p.m), n = static_cast<int>(p.n), first = static_cast<int>(split_first), last = static_cast<int>(split_last);
   // Beyond `last` an operand is as if it had ended: the next split's part must not be read.
@@ -87,7 +87,7 @@ template <class S, bool kTransposeA, bool kTransposeB, bool kAligned> __global__
         *reinterpret_cast<float2*>(to) = make_float2(sums[i][j][2 * half], sums[i][j][2 * half + 1]);
       }
   __syncthreads();
-  Sums::template finish_all<S::kThreads>(tile, block_epilogue(p), place.row, place.column, p.m, p.n);
+  Sums::template finish_all<S::kThreads>(tile, block_epilogue(p, blockIdx.y, blockIdx.z), place.row, place.column, p.m, p.n);
 }
 
 template <class S, bool kTransposeA, bool kTransposeB, bool kAligned> void launch_bf16(Cuda& device, const ProductOf<Bf16>& p) {
@@ -95,6 +95,7 @@ template <class S, bool kTransposeA, bool kTransposeB, bool kAligned> void launc
 }
 
 template <bool kTransposeA, bool kTransposeB> void multiply(Cuda& device, const ProductOf<Bf16>& p) {
+  if (multiply_by_hopper<kTransposeA, kTransposeB>(device, p)) return;
   // Rows of both operands as they lie in memory, and the parts that k is cut into.
   const bool aligned = (kTransposeA ? p.m : p.k) % 8 == 0 && (kTransposeB ? p.k : p.n) % 8 == 0 && p.a_stride % 8 == 0 && p.b_stride % 8 == 0;
   // Large tiles read each operand half as often, but there must be enough of them for every multiprocessor.

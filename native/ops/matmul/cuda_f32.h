@@ -21,7 +21,7 @@ template <bool kAlong> __device__ __forceinline__ void load_tile_f32(float* tile
 
 template <bool kTransposeA, bool kTransposeB> __global__ void __launch_bounds__(kThreadsF32) multiply_f32(const ProductOf<float> p) {
   float *tile_a = shared_memory<float>(), *tile_b = tile_a + kDepthF32 * kStrideF32;
-  const Place place = tile_place<kTileF32, kTileF32>(p.m, p.n);
+  const Place place = tile_place<kTileF32, kTileF32>(p.m, p.n, blockIdx.x);
   const int64_t group = blockIdx.z, first = blockIdx.y * p.split_k, last = first + p.split_k < p.k ? first + p.split_k : p.k;
   const int row = threadIdx.x / 16 * 4, column = threadIdx.x % 16 * 4;
   float sums[4][4] = {};
@@ -45,7 +45,7 @@ template <bool kTransposeA, bool kTransposeB> __global__ void __launch_bounds__(
 #pragma unroll
   for (int i = 0; i < 4; ++i) store_vector<4>(sums[i], tile + (row + i) * Sums::kStride + column);
   __syncthreads();
-  Sums::template finish_all<kThreadsF32>(tile, block_epilogue(p), place.row, place.column, p.m, p.n);
+  Sums::template finish_all<kThreadsF32>(tile, block_epilogue(p, blockIdx.y, blockIdx.z), place.row, place.column, p.m, p.n);
 }
 
 template <bool kTransposeA, bool kTransposeB> void multiply(Cuda& device, const ProductOf<float>& p) {

@@ -17,16 +17,15 @@ template <class T> struct ProductOf {
 struct Place { int row, column; };
 
 // Tiles in columns of 8 tiles, so that those which run at once share rows of a and columns of b in the second-level cache.
-template <int kRows, int kColumns> __device__ __forceinline__ Place tile_place(int64_t m, int64_t n) {
+template <int kRows, int kColumns> __device__ __forceinline__ Place tile_place(int64_t m, int64_t n, unsigned tile) {
   constexpr unsigned kBand = 8;
   const unsigned down = static_cast<unsigned>((m + kRows - 1) / kRows), across = static_cast<unsigned>((n + kColumns - 1) / kColumns);
-  const unsigned band = blockIdx.x / (kBand * across), first = band * kBand, height = down - first < kBand ? down - first : kBand, in_band = blockIdx.x % (kBand * across);
+  const unsigned band = tile / (kBand * across), first = band * kBand, height = down - first < kBand ? down - first : kBand, in_band = tile % (kBand * across);
   return {static_cast<int>(first + in_band % height) * kRows, static_cast<int>(in_band / height) * kColumns};
 }
 
 // What a block does with its sums.
-template <class T> __device__ __forceinline__ Epilogue block_epilogue(const ProductOf<T>& p) {
-  const int64_t split = blockIdx.y, group = blockIdx.z;
+template <class T> __device__ __forceinline__ Epilogue block_epilogue(const ProductOf<T>& p, int64_t split, int64_t group) {
   if (p.splits == 1) return of_group(p.epilogue, group * p.c_stride);
   return {p.partial + (split * p.groups + group) * p.m * p.n, nullptr, nullptr, nullptr, nullptr, false, false, false};
 }

@@ -135,7 +135,7 @@ void test_case(const Case& s, Type type, Type c_type) {
     } else {
       EXPECT(same_bits(got.c, first.c) && same_bits(got.pre, first.pre), what + ": other bits than with one thread");
     }
-  });
+  }, type == Type::bf16 && s.m > 32 && s.n > 32 ? test::Gpus::each : test::Gpus::alike);  // smaller ones have no kernels of their own
 }
 
 void test_types(const Case& s) {
@@ -206,7 +206,7 @@ TEST(matmul_stacks_are_products) {
             const Outputs want = compute(one, alone, type, Type::f32, [&](const auto& op) { run_op(device, op); });
             EXPECT(same_bits(part(got.c, m * n), want.c), s.text() + " " + name_of(type) + ", group " + std::to_string(g) + ", " + name);
           }
-        });
+        }, type == Type::bf16 ? test::Gpus::each : test::Gpus::alike);
       }
 }
 
@@ -257,6 +257,31 @@ TEST(matmul_large_tiles) {
       if (!s.accumulate) s.bias = s.gelu = s.pre = s.residual = true;
       test_types(s);
     }
+}
+
+// Rows that the copy engine of a GPU takes, in all orders, with parts of tiles at every edge, of stacks too; n that leaves c's rows unaligned; parts of k.
+TEST(matmul_copied_tiles) {
+  for (auto [m, n, k] : {std::array<int64_t, 3>{40, 72, 8}, {136, 264, 200}, {264, 520, 136}})
+    for (const bool transpose_a : {false, true})
+      for (const bool transpose_b : {false, true})
+        for (const bool accumulate : {false, true}) {
+          Case s{m, n, k, transpose_a, transpose_b};
+          s.accumulate = accumulate;
+          if (!accumulate) s.bias = s.gelu = s.pre = transpose_a, s.residual = s.gelu_of = transpose_b;
+          test_case(s, Type::bf16, Type::f32);
+          if (!accumulate) test_case(s, Type::bf16, Type::bf16);
+        }
+  Case odd{67, 131, 72, false, true};
+  odd.bias = odd.residual = true;
+  test_case(odd, Type::bf16, Type::bf16), test_case(odd, Type::bf16, Type::f32);
+  Case deep{136, 72, 4168, true, false};
+  deep.accumulate = true;
+  test_case(deep, Type::bf16, Type::f32);
+  for (const bool gradient : {false, true}) {
+    Case stack{72, 136, 88, gradient, false};
+    stack.groups = 3, stack.accumulate = gradient;
+    test_case(stack, Type::bf16, Type::f32);
+  }
 }
 
 TEST(matmul_epilogues) {
