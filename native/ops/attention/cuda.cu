@@ -5,6 +5,7 @@
 #include "ops/attention/cuda_any.h"
 #include "ops/attention/cuda_backward.h"
 #include "ops/attention/cuda_forward.h"
+#include "ops/attention/cuda_hopper_backward.h"
 
 namespace nichelm {
 namespace {
@@ -12,6 +13,7 @@ namespace {
 bool by_tensor_cores(const Tensor& qkv, int64_t d) { return qkv.type == Type::bf16 && d % 8 == 0 && d <= 128; }
 
 template <int D> void forward(Cuda& device, const Attention& op, const Layout& at) {
+  if (attend_by_hopper<D>(device, at, op.starts.rows(), op.qkv.as<const Bf16>(), op.y.as<Bf16>(), op.lse.as<float>())) return;
   const dim3 grid(static_cast<unsigned>(divide_up(at.length, kQueries)), static_cast<unsigned>(op.starts.rows() * at.heads));
   device.launch("attention", attend<D>, grid, kAttentionThreads, kForwardBytes<D>, op.qkv.as<const Bf16>(), op.y.as<Bf16>(), op.lse.as<float>(), at);
 }
@@ -26,6 +28,7 @@ template <class T> const float* delta_of(Cuda& device, const AttentionGradient& 
   return delta;
 }
 template <int D> void backward(Cuda& device, const AttentionGradient& op, const Layout& at) {
+  if (gradient_by_hopper<D>(device, at, op.starts.rows(), op.dy.as<const Bf16>(), op.qkv.as<const Bf16>(), op.y.as<const Bf16>(), op.lse.as<const float>(), op.dqkv.as<Bf16>())) return;
   const float* delta = delta_of<Bf16>(device, op, at);
   const Bf16 *dy = op.dy.as<const Bf16>(), *qkv = op.qkv.as<const Bf16>();
   const float* lse = op.lse.as<const float>();

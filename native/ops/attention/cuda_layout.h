@@ -16,7 +16,7 @@ struct Layout {
   __device__ int64_t key(int64_t row, int kv_head) const { return row * length * width + (heads + kv_head) * d; }
   __device__ int64_t value(int64_t row, int kv_head) const { return key(row, kv_head) + kv_heads * d; }
   __device__ int64_t output(int64_t row, int head) const { return row * length * output_width() + head * d; }
-  __device__ int64_t output_width() const { return int64_t{heads} * d; }
+  __host__ __device__ int64_t output_width() const { return int64_t{heads} * d; }
   __device__ int64_t statistic(int64_t row, int head) const { return (row * heads + head) * length; }
   // The first key that token t sees. A caller's slip must not read out of bounds.
   __device__ int start(int64_t row, int t) const {
