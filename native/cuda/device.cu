@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -112,8 +113,10 @@ class Device : public CudaDevice {
       fail_device(std::string(properties_.name) + " has compute capability " + capability + "; this build has kernels for " NICHELM_CUDA_ARCHITECTURES
                   ". Build with -DNICHELM_CUDA_ARCHITECTURES=" + std::to_string(properties_.major) + std::to_string(properties_.minor) + "-real");
     }
-    // Its own instructions are in code for the architecture of that very name only.
-    stream_ = std::make_unique<Stream>(properties_.multiProcessorCount, properties_.major == 9 && std::strstr(NICHELM_CUDA_ARCHITECTURES, "90a"));
+    // Its own instructions are in code for the architecture of that very name only. They can be left out, to compare.
+    const char* wanted = std::getenv("NICHELM_HOPPER");
+    const bool hopper = properties_.major == 9 && std::strstr(NICHELM_CUDA_ARCHITECTURES, "90a") && !(wanted && std::string(wanted) == "off");
+    stream_ = std::make_unique<Stream>(properties_.multiProcessorCount, hopper);
     check_cuda(cudaMallocHost(&pinned_, kPinned), "cudaMallocHost");
   }
   ~Device() override {

@@ -133,7 +133,11 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
       }
     }
     sums_as_a(weights_a, p);
-    wait_products<0>(ds);
+    product_fence();
+#pragma unroll
+    for (int k = 0; k < 4; ++k) start_product<true>(value_sums, weights_a[k], advance<true>(operand_across(dy, kStepSlab), k), i || k);
+    commit_products();
+    wait_products<1>(ds);
 #pragma unroll
     for (int n = 0; n < 8; ++n) {
       const float2 mean = *reinterpret_cast<const float2*>(means + 8 * n + pair);
@@ -147,12 +151,6 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
       }
     }
     sums_as_a(slopes_a, ds);
-    product_fence();
-#pragma unroll
-    for (int k = 0; k < 4; ++k) start_product<true>(value_sums, weights_a[k], advance<true>(operand_across(dy, kStepSlab), k), i || k);
-#pragma unroll
-    for (int k = 0; k < 4; ++k) start_product<true>(key_sums, slopes_a[k], advance<true>(operand_across(queries, kStepSlab), k), i || k);
-    commit_products();
     // Slopes leave through one of three places: the store of the step before the last has read its own when this one's barrier is passed.
     unsigned char* place = slopes + buffer * kStepSlab;
 #pragma unroll
@@ -160,6 +158,10 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
 #pragma unroll
       for (int j = 0; j < 4; ++j) put_pair(place, warp_row + j % 2 * 8, 2 * k + j / 2, pair, slopes_a[k][j]);
     fence_async_proxy();
+    product_fence();
+#pragma unroll
+    for (int k = 0; k < 4; ++k) start_product<true>(key_sums, slopes_a[k], advance<true>(operand_across(queries, kStepSlab), k), i || k);
+    commit_products();
     barrier_wait(kGroupBarrier + consumer, 128);
     if (threadIdx.x % 128 == 0) {
       store_box(&map_slopes, first_query, first_row, static_cast<int>(plane), 0, place);
