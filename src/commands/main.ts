@@ -21,9 +21,10 @@ import { run } from './run.js'
 import { tokenizer } from './tokenizer.js'
 import { train } from './train.js'
 import { version } from './version.js'
+import { select } from './select.js'
 import { weights } from './weights.js'
 
-const COMMANDS: readonly CommandModule[] = [run, experiment, tokenizer, corpus, cluster, weights, train, finetune, instantiate, evaluate, generate, report, plan, params, bench, doctor]
+const COMMANDS: readonly CommandModule[] = [run, experiment, tokenizer, corpus, cluster, weights, select, train, finetune, instantiate, evaluate, generate, report, plan, params, bench, doctor]
 
 function tell(error: unknown, stack: boolean): number {
   const told = error instanceof NichelmError ? error : interruption.signal.aborted ? interrupted() : new NichelmError('INTERNAL', error instanceof Error ? error.message : String(error), { fix: 'This is a defect of nichelm. Run again with --stack and report it.', cause: error })

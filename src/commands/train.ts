@@ -1,8 +1,9 @@
 import { join } from 'node:path'
+import { sha256 } from '../base/files.js'
 import { isProjected } from '../model/index.js'
 import { openCorpus } from '../corpus/index.js'
 import { Tokenizer } from '../text/index.js'
-import { addTokenizer, pretrain, ProgressDisplay, type TrainResult } from '../train/index.js'
+import { addTokenizer, pretrain, ProgressDisplay, type Drawing, type TrainResult } from '../train/index.js'
 import { drawingOptions, drawingsOf } from './drawing.js'
 import { define, deviceOptions, interruption, jsonOption, openDevice, print } from './frame.js'
 import { configOf, modelOptions } from './modelOptions.js'
@@ -26,6 +27,7 @@ export const train = define({
   examples: [
     ['train --corpus corpus --tokenizer tokenizer.json --model nano --steps 366 --rate 2e-3 --into run', 'slm'],
     ['train --corpus corpus --tokenizer tokenizer.json --steps 366 --weights weights.json --assignments clusters/generic --into run', 'slm-is'],
+    ['train --corpus corpus --tokenizer tokenizer.json --steps 366 --selection law-selection --into run', 'slm-is by n-grams alone'],
     ['train --corpus corpus --tokenizer tokenizer.json --steps 60 --method slm-mix --experts 3,5-7 --assignments clusters/generic --into mixture', 'Some experts of a mixture, in mixture/expert-3 and so on'],
     ['train --corpus corpus --tokenizer tokenizer.json --steps 366 --method slm-pn --assignments clusters/generic --into projected', 'A projected network of as many experts as clusters'],
   ],
@@ -45,7 +47,7 @@ export const train = define({
       using display = new ProgressDisplay({ label: name ?? 'train', peak })
       const result = await pretrain({
         folder: name === null ? into : join(into, name), device, config, precision, settings, seed, corpus, validation, drawing, signal: interruption.signal,
-        identity: { validation: validation?.hash ?? null, target: drawing.kind === 'importance' ? drawing.target : null }, onProgress: progress => display.show(progress),
+        identity: { validation: validation?.hash ?? null, target: drawing.kind === 'importance' ? drawing.target : null, ...selectedBy(drawing) }, onProgress: progress => display.show(progress),
       })
       if (!isProjected(result.model)) addTokenizer(vocabulary.endsWith('.json') ? vocabulary : join(vocabulary, 'tokenizer.json'), result.model)
       results.push(result)
@@ -53,6 +55,12 @@ export const train = define({
     printRuns(json, results)
   },
 })
+
+/** What a run by a selection depends on besides; nothing without one. */
+function selectedBy(drawing: Drawing): { selected?: string; share?: number } {
+  const selected = drawing.kind === 'selected' ? { windows: drawing.windows, share: 1 } : drawing.kind === 'importance' ? drawing.selected : undefined
+  return selected ? { selected: sha256(Uint8Array.from(new Uint8Array(Uint32Array.from(selected.windows).buffer))), share: selected.share } : {}
+}
 
 /** What a finished run is told as. */
 export const printRun = (json: boolean, result: TrainResult): void => print(json, result, () => runText(result))

@@ -54,9 +54,9 @@ function cellsOf(block: Block, setup: Setup, seed: number, { data }: ExperimentF
     const dataTokens = size ?? setup.domains.find(({ name }) => name === domain)?.tokens ?? null
     if (dataTokens !== null && dataTokens < Math.max(setup.context, 2 * setup.corpus.minimumLength)) throw new NichelmError('CONFIG', `${dataTokens} tokens are too few: a window has up to ${setup.context}`, { place: place('dataTokens') })
     const is = method === 'slm-is', expert = method === 'slm-pn' || method === 'slm-mix'
-    for (const clusters of is && block.clusters || [setup.clusters.count]) for (const experts of expert && block.experts || [method === 'slm-mix' ? setup.mixture.count : setup.projected.experts]) {
+    for (const clusters of is && block.clusters || [setup.clusters.count]) for (const ngrams of is && block.ngrams || [setup.importance.ngrams]) for (const experts of expert && block.experts || [method === 'slm-mix' ? setup.mixture.count : setup.projected.experts]) {
       for (const choice of expert && block.choices || [setup.choice.by]) {
-        cells.push(plainCell({ method, domain, dataTokens, budgetTokens, clusters, experts, choice, seed: ofSeed, ownRun: block.ownRuns }))
+        cells.push(plainCell({ method, domain, dataTokens, budgetTokens, clusters, ngrams, experts, choice, seed: ofSeed, ownRun: block.ownRuns }))
       }
     }
   }

@@ -13,6 +13,7 @@ const block = z.strictObject({
   dataTokens: list(count()).describe('the first so many tokens of each domain; default: tokens of the domain, or all of it'),
   budgets: list(count()).describe('generic pretraining, in tokens; for slm-mix of all experts together'),
   clusters: list(count(2)).describe('slm-is; default: clusters.count'),
+  ngrams: list(z.number().min(0).max(1)).describe('slm-is; default: importance.ngrams'),
   experts: list(count(2)).describe('slm-pn and slm-mix; default: projected.experts and mixture.count'),
   choices: list(z.enum(EXPERT_CHOICES)).describe('slm-pn and slm-mix; default: choice.by'),
   seeds: list(count(0)).describe('default: seed'),

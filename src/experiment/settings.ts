@@ -11,6 +11,7 @@ export function settingsOf(setup: Setup, cell: Cell, { tokens, truncation }: Out
     model: large ? setup.llm : setup.model, context, precision,
     ...(method === 'slm-nopt' ? {} : { pretrain: { ...pretrainLength(setup, cell), schedule: pretrain.schedule } }),
     finetune: { ...usual, batch: finetune.batch, patience: finetune.patience, replay: finetune.replay },
+    ...(cell.ngrams ? { ngrams: { share: cell.ngrams, repeats: setup.importance.repeats, buckets: setup.importance.buckets } } : {}),
     ...(method === 'slm-pn' ? { projected: setup.projected } : {}), ...(method === 'slm-mix' ? { mixture: setup.mixture } : {}),
     ...(method === 'slm-nopt' ? { nopt: { rate: setup.nopt.rate ?? pretrain.rate, steps: setup.nopt.steps ?? usual.steps } } : {}),
     ...(method === 'llm-lora' ? { lora: { ...setup.lora, alpha: setup.lora.alpha ?? setup.lora.rank, steps: setup.lora.steps ?? 5 * usual.steps, rate: setup.lora.rate ?? usual.rate } } : {}),

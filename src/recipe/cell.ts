@@ -13,6 +13,8 @@ export interface Cell {
   budgetTokens: number | null
   /** Of slm-is. */
   clusters: number | null
+  /** Of slm-is: the share of its rows whose windows are chosen by n-grams; 1: all, and there are no clusters. */
+  ngrams: number | null
   /** Of slm-pn and slm-mix. */
   experts: number | null
   choice: ExpertChoice | null
@@ -29,19 +31,19 @@ const USES = {
 }
 
 /** A cell with what its method does not use left out, so that equal cells are equal. */
-export function plainCell(cell: Cell & { clusters: number; experts: number; choice: ExpertChoice; budgetTokens: number }): Cell {
+export function plainCell(cell: Cell & { clusters: number; ngrams: number; experts: number; choice: ExpertChoice; budgetTokens: number }): Cell {
   const { method } = cell, budget = USES.budget(method), experts = USES.experts(method)
   return {
-    ...cell, budgetTokens: budget ? cell.budgetTokens : null, clusters: USES.clusters(method) ? cell.clusters : null,
+    ...cell, budgetTokens: budget ? cell.budgetTokens : null, clusters: USES.clusters(method) && cell.ngrams < 1 ? cell.clusters : null, ngrams: USES.clusters(method) ? cell.ngrams : null,
     experts: experts ? cell.experts : null, choice: experts ? cell.choice : null, ownRun: budget && cell.ownRun,
   }
 }
 
 /** A cell as a name, unique in its experiment: slm-is/law/100k/8M/c64/s1. */
-export function cellId({ method, domain, dataTokens, budgetTokens, clusters, experts, choice, seed, ownRun }: Cell): string {
+export function cellId({ method, domain, dataTokens, budgetTokens, clusters, ngrams, experts, choice, seed, ownRun }: Cell): string {
   return [
     method, domain, dataTokens === null ? 'all' : shortCount(dataTokens), ...(budgetTokens === null ? [] : [`${shortCount(budgetTokens)}${ownRun ? '-own' : ''}`]),
-    ...(clusters === null ? [] : [`c${clusters}`]), ...(experts === null ? [] : [`e${experts}`]), ...(choice === null ? [] : [choice]), `s${seed}`,
+    ...(clusters === null ? [] : [`c${clusters}`]), ...(ngrams ? [`n${ngrams}`] : []), ...(experts === null ? [] : [`e${experts}`]), ...(choice === null ? [] : [choice]), `s${seed}`,
   ].join('/')
 }
 
@@ -71,8 +73,8 @@ export function budgetSteps(setup: Setup, { method, budgetTokens, experts }: Cel
 
 /** The pretraining that a cell takes part in: cells with the same key share one run. */
 export function runKey(cell: Cell, method: Method = cell.method): string {
-  const { domain, dataTokens, clusters, experts, seed, ownRun, budgetTokens } = cell
-  return JSON.stringify([method, seed, method === 'slm-is' ? [domain, dataTokens, clusters] : experts, ownRun ? budgetTokens : null])
+  const { domain, dataTokens, clusters, ngrams, experts, seed, ownRun, budgetTokens } = cell
+  return JSON.stringify([method, seed, method === 'slm-is' ? [domain, dataTokens, clusters, ngrams] : experts, ownRun ? budgetTokens : null])
 }
 
 /** The pretrainings that a method needs. */
@@ -83,7 +85,7 @@ export const pretrainedBy = (method: Method, foreignTeacher: boolean): Method[] 
 }
 
 /** A pretraining run as another method of the cell sees it: slm-d uses those of slm and llm. */
-export const asMethod = (cell: Cell, method: Method): Cell => method === cell.method ? cell : { ...cell, method, clusters: null, experts: null, choice: null }
+export const asMethod = (cell: Cell, method: Method): Cell => method === cell.method ? cell : { ...cell, method, clusters: null, ngrams: null, experts: null, choice: null }
 
 /** For every run its steps, ascending: the last is the run's end, the others are snapshots. */
 export function planRuns(setup: Setup, cells: readonly Cell[]): Map<string, number[]> {

@@ -5,7 +5,7 @@ import { assignCorpus, fitClustering, openAssignments, openClustering, tokenText
 import { buildCorpus, openCorpus, splitCorpus, type Corpus } from '../corpus/index.js'
 import { evaluateCorpus, evaluateProjected } from '../evaluate/index.js'
 import { countModel, countParameters, instantiate, modelConfig, openHuggingFace, openProjected, projectedConfig, projectedSpecs, type ModelConfig } from '../model/index.js'
-import { importanceWeights, windowsByCluster } from '../sampling/index.js'
+import { importanceWeights, openSelection, selectByNgrams, windowsByCluster, writeSelection } from '../sampling/index.js'
 import { chooseBestPretrained, finetune, readTeacherReport, type Distillation } from '../specialize/index.js'
 import { readDocuments, Tokenizer } from '../text/index.js'
 import { addCosts, addTokenizer, deviceName, pretrain, ProgressDisplay, type Drawing, type TrainProgress, type TrainResult } from '../train/index.js'
@@ -93,6 +93,18 @@ export class LocalSteps implements Steps, Disposable {
     for (const warning of report.warnings) log(`warning: ${warning}`)
     const { target, effectiveSampleSize, divergence, genericEntropy, specializationEntropy, topFraction, mostRepeated, movedMass, warnings } = report
     return { target, effectiveSampleSize, divergence, genericEntropy, specializationEntropy, topFraction, mostRepeated, movedMass, warnings }
+  }
+
+  select: Steps['select'] = async ({ folder, lane, log, signal }, { corpus: from, specialization: like, draws, seed, settings }) => {
+    using corpus = openCorpus(from)
+    using specialization = openCorpus(like)
+    const { result, costs } = await this.#timed(lane, async () => {
+      const selection = selectByNgrams(corpus, specialization, { draws, seed, ...settings, signal })
+      await writeSelection(folder, corpus, selection, true)
+      return selection
+    })
+    for (const warning of result.warnings) log(`warning: ${warning}`)
+    return { windows: result.windows.length, of: result.of, divergence: result.divergence, warnings: result.warnings, costs }
   }
 
   pretrain: Steps['pretrain'] = async (context, input) => {
@@ -189,7 +201,11 @@ function projectedCount(config: ModelConfig, projected: Parameters<typeof projec
 function drawingOf({ sampling, projected, settings: { batch, accumulate } }: PretrainInput, config: ModelConfig, corpus: Corpus, validation: Corpus): Drawing {
   switch (sampling.kind) {
     case 'uniform': return { kind: 'uniform' }
-    case 'importance': return { kind: 'importance', assignments: openAssignments(sampling.assignments, corpus).labels, target: sampling.target }
+    case 'importance': return {
+      kind: 'importance', assignments: openAssignments(sampling.assignments, corpus).labels, target: sampling.target,
+      ...(sampling.selected ? { selected: { windows: openSelection(sampling.selected.selection, corpus), share: sampling.selected.share } } : {}),
+    }
+    case 'selected': return { kind: 'selected', windows: openSelection(sampling.selection, corpus) }
     case 'cluster': return { kind: 'cluster', assignments: openAssignments(sampling.assignments, corpus).labels, cluster: sampling.cluster }
     case 'experts': {
       const { groups, rate: _, ...changes } = projected!

@@ -38,9 +38,9 @@ export async function resolveRecipe({ settings, place }: ReadRecipe, file: strin
 }
 
 /** A recipe is an experiment of one value each. */
-export function recipeCells({ methods, domains, seed, steps, clusters, projected, mixture, choice, pretrain, context }: Recipe): Cell[] {
+export function recipeCells({ methods, domains, seed, steps, clusters, importance, projected, mixture, choice, pretrain, context }: Recipe): Cell[] {
   return domains.flatMap(domain => methods.map(method => plainCell({
-    method, domain: domain.name, dataTokens: domain.tokens ?? null, budgetTokens: steps * pretrain.batch * context, clusters: clusters.count,
+    method, domain: domain.name, dataTokens: domain.tokens ?? null, budgetTokens: steps * pretrain.batch * context, clusters: clusters.count, ngrams: importance.ngrams,
     experts: method === 'slm-mix' ? mixture.count : projected.experts, choice: choice.by, seed, ownRun: false,
   })))
 }

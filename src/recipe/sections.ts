@@ -99,6 +99,11 @@ export const SECTIONS = {
     count: count(2).default(64).describe('number of clusters of slm-is'),
     sample: count().default(20000).describe('windows that the embedder and k-means are fitted on'),
   }).prefault({}),
+  importance: z.strictObject({
+    ngrams: z.number().min(0).max(1).default(0).describe('slm-is: share of the rows whose windows are chosen by n-grams of tokens, as DSIR does, instead of by cluster'),
+    repeats: positive().default(2).describe('how often a window that n-grams chose is gone through'),
+    buckets: count(2).default(10000).describe('of hashed unigrams and bigrams'),
+  }).prefault({}),
   projected: z.strictObject({
     experts: count(2).default(16).describe('slm-pn: number of experts, each for one cluster'),
     layers: numbers('layers').optional().describe('layers whose MLPs are projected, such as 1-5, counted from 0; default: all'),

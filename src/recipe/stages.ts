@@ -3,15 +3,16 @@ import { join } from 'node:path'
 import { NichelmError } from '../base/errors.js'
 import type { Recompute } from '../model/index.js'
 import { addCosts, type TrainSettings } from '../train/index.js'
+import { sharedRows } from '../sampling/index.js'
 import { budgetSteps, cellId, pretrainBatch, pretrainRate, pretrainWarmup, runKey, shortCount, type Cell } from './cell.js'
 import type { Fingerprints } from './fingerprint.js'
 import { finetuneLength } from './rules.js'
 import type { Domain, Setup, TextFiles } from './setup.js'
 import { Stage, type Json, type StageCost, type StageDefinition } from './stage.js'
-import type { AssignResult, ChooseResult, ClustersResult, CorpusResult, EvaluateResult, ExpertsInput, FinetuneInput, InstantiateResult, ModelChoice, PretrainResult, RunResult, SamplingInput, Steps, StoredCosts, TokenizerResult, WeightsResult } from './steps.js'
+import type { AssignResult, ChooseResult, ClustersResult, CorpusResult, EvaluateResult, ExpertsInput, FinetuneInput, InstantiateResult, ModelChoice, PretrainResult, RunResult, SamplingInput, SelectResult, Steps, StoredCosts, TokenizerResult, WeightsResult } from './steps.js'
 
 /** Raise a number when the stage's code changes what it writes: what was made before is then made again. */
-const VERSIONS = { tokenizer: 1, corpus: 1, clusters: 2, assign: 2, weights: 1, pretrain: 2, instantiate: 1, choose: 1, evaluate: 1, finetune: 2, 'evaluate-experts': 1, teacher: 1 } as const
+const VERSIONS = { tokenizer: 1, corpus: 1, clusters: 2, assign: 2, weights: 1, select: 1, pretrain: 2, instantiate: 1, choose: 1, evaluate: 1, finetune: 2, 'evaluate-experts': 1, teacher: 1 } as const
 
 /** Training that a stage does, for the estimate of its cost. */
 export interface Work {
@@ -126,6 +127,7 @@ export class Stages {
   size(dataTokens: number | null): string { return this.options.naming.dataTokens || dataTokens === null ? '' : `-${shortCount(dataTokens)}` }
   budget({ budgetTokens, ownRun }: Cell): string { return this.options.naming.budget || budgetTokens === null ? '' : `-${shortCount(budgetTokens)}${ownRun ? '-own' : ''}` }
   clusterCount(count: number, usual: number | undefined): string { return count === usual ? '' : `-c${count}` }
+  ngrams({ ngrams }: Cell): string { return ngrams ? `-n${ngrams}` : '' }
   seed(seed: number): string { return seed === this.options.naming.seed ? '' : `-s${seed}` }
 
   /** Clusters of slm-is, or as many as there are experts. */
@@ -150,12 +152,28 @@ export class Stages {
 
   weights(cell: Cell): Stage<WeightsResult> {
     const generic = this.assign(this.generic(), cell.clusters!, cell.seed), own = this.assign(this.domain(cell), cell.clusters!, cell.seed)
-    const draws = this.#runSteps(cell).at(-1)! * pretrainBatch(this.setup, cell.method)
+    const { byCluster: draws } = this.#draws(cell)
     return this.#stage('weights', {
-      name: `weights-${own.name.replace(/^assign-/, '')}`, early: true, settings: { draws }, needs: [generic, own],
+      name: `weights-${own.name.replace(/^assign-/, '')}${this.ngrams(cell)}`, early: true, settings: { draws }, needs: [generic, own],
       planned: { target: [], effectiveSampleSize: 0, divergence: 0, genericEntropy: 0, specializationEntropy: 0, topFraction: 0, mostRepeated: 0, movedMass: 0, warnings: [] },
       run: context => this.options.steps.weights(context, { generic: generic.result, specialization: own.result, draws }),
     })
+  }
+
+  /** Generic windows that are like the domain, by n-grams. */
+  selection(cell: Cell): Stage<SelectResult> {
+    const { repeats, buckets } = this.setup.importance, generic = this.generic(), own = this.domain(cell), { byNgrams: draws } = this.#draws(cell), { seed } = cell
+    return this.#stage('select', {
+      name: `select-${own.name.replace(/^corpus-/, '')}${this.ngrams(cell)}${this.seed(seed)}`, early: true, settings: { draws, repeats, buckets, seed }, needs: [generic, own],
+      planned: { windows: 0, of: 0, divergence: { generic: 0, selected: 0 }, warnings: [], costs: NO_COSTS },
+      run: context => this.options.steps.select(context, { corpus: generic.folder, specialization: own.folder, draws, seed, settings: { repeats, buckets } }),
+    })
+  }
+
+  /** Rows that the cell's pretraining draws, by clusters and by n-grams. */
+  #draws(cell: Cell): { byCluster: number; byNgrams: number } {
+    const rows = this.#runSteps(cell).at(-1)! * pretrainBatch(this.setup, cell.method), byNgrams = sharedRows(rows, cell.ngrams ?? 0)
+    return { byCluster: rows - byNgrams, byNgrams }
   }
 
   #runSteps(cell: Cell): readonly number[] {
@@ -195,13 +213,22 @@ export class Stages {
   #pretrainedSuffix(cell: Cell, expert: number | undefined): string {
     const { method, domain, dataTokens, clusters, experts, seed, ownRun } = cell, { naming } = this.options
     return [
-      method === 'slm-is' ? `-${domain}${this.size(dataTokens)}${this.clusterCount(clusters!, naming.clusters)}` : '',
+      method === 'slm-is' ? `-${domain}${this.size(dataTokens)}${clusters === null ? '' : this.clusterCount(clusters, naming.clusters)}${this.ngrams(cell)}` : '',
       experts === null || naming.experts ? '' : `-e${experts}`, ownRun ? this.budget(cell) : '', expert === undefined ? '' : `-expert${expert}`, this.seed(seed),
     ].join('')
   }
 
   #sampling(cell: Cell, expert: number | undefined): { settings: Json; needs: Stage[]; input: () => SamplingInput } {
-    const { method, clusters, experts, seed } = cell
+    const { method, clusters, ngrams, experts, seed } = cell
+    if (method === 'slm-is' && ngrams) {
+      const selection = this.selection(cell)
+      if (clusters === null) return { settings: 'n-grams', needs: [selection], input: () => ({ kind: 'selected', selection: selection.folder }) }
+      const assignments = this.assign(this.generic(), clusters, seed), weights = this.weights(cell)
+      return {
+        settings: { ngrams }, needs: [assignments, weights, selection],
+        input: () => ({ kind: 'importance', assignments: assignments.folder, target: weights.result.target, selected: { selection: selection.folder, share: ngrams } }),
+      }
+    }
     if (method === 'slm-is') {
       const assignments = this.assign(this.generic(), clusters!, seed), weights = this.weights(cell)
       return { settings: 'importance, each window once a pass', needs: [assignments, weights], input: () => ({ kind: 'importance', assignments: assignments.folder, target: weights.result.target }) }

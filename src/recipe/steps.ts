@@ -18,6 +18,8 @@ export type WeightsResult = {
   target: number[]; effectiveSampleSize: number; divergence: number; genericEntropy: number; specializationEntropy: number
   topFraction: number; mostRepeated: number; movedMass: number; warnings: string[]
 }
+/** Generic windows chosen by n-grams, and of how many; `divergence`: of the domain's n-grams, nats. */
+export type SelectResult = { windows: number; of: number; divergence: { generic: number; selected: number }; warnings: string[]; costs: StoredCosts }
 /** Means over the targets. */
 export type EvaluateResult = { nll: number; perplexity: number; bitsPerByte: number | null; targets: number }
 export type RunResult = {
@@ -43,10 +45,11 @@ export type InstantiateResult = { expert: number | null; parameters: number }
 
 export type ModelChoice = Setup['model'] | Setup['llm']
 
-/** How windows are drawn; folders are those of assignments. */
+/** How windows are drawn; folders are those of assignments and selections. */
 export type SamplingInput =
   | { kind: 'uniform' }
-  | { kind: 'importance'; assignments: string; target: number[] }
+  | { kind: 'importance'; assignments: string; target: number[]; selected?: { selection: string; share: number } }
+  | { kind: 'selected'; selection: string }
   | { kind: 'cluster'; assignments: string; cluster: number }
   | { kind: 'experts'; assignments: string; validation: string }
 
@@ -95,6 +98,7 @@ export interface Steps {
   assign(context: StageContext, input: { corpus: string; tokenizer: string; clusters: string }): Promise<AssignResult>
   /** `draws`: windows that training will draw. */
   weights(context: StageContext, input: { generic: AssignResult; specialization: AssignResult; draws: number }): Promise<WeightsResult>
+  select(context: StageContext, input: { corpus: string; specialization: string; draws: number; seed: number; settings: Pick<Setup['importance'], 'repeats' | 'buckets'> }): Promise<SelectResult>
   pretrain(context: StageContext, input: PretrainInput): Promise<PretrainResult>
   /** Writes the ordinary model of an expert of a projected network, or of a mean by a weight for each, to model/. */
   instantiate(context: StageContext, input: { projected: string; expert: number | number[]; tokenizer: string }): Promise<InstantiateResult>

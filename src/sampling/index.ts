@@ -1,3 +1,5 @@
 export * from './importance.js'
 export * from './sampler.js'
 export * from './experts.js'
+export * from './ngrams.js'
+export * from './selection.js'

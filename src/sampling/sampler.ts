@@ -33,6 +33,21 @@ export function importanceSampler(assignments: ArrayLike<number>, target: ArrayL
   }
 }
 
+/**
+ * Draws a share of the rows, evenly spread, by one sampler and the others by another; each sees its own rows counted from 0.
+ * Throws INTERNAL for a share that is not between 0 and 1.
+ */
+export function mixedSampler(draw: DrawWindow, other: DrawWindow, share: number): DrawWindow {
+  if (!(share > 0 && share < 1)) throw new NichelmError('INTERNAL', `a share lies between 0 and 1; got ${share}`)
+  return (row, nth) => {
+    const before = sharedRows(row, share)
+    return sharedRows(row + 1, share) > before ? other(before, nth) : draw(row - before, nth)
+  }
+}
+
+/** How many of the first so many rows a share of them is. */
+export const sharedRows = (rows: number, share: number): number => Math.floor(rows * share + 1e-9)
+
 /** Keys of a stream's parts, each made from the stream's own by Philox. */
 class Keys {
   readonly #streams = new Map<number, number>() // a memo, nothing that changes a draw

@@ -4,18 +4,19 @@ import type { Device } from '../../bindings/index.js'
 import { fileError, NichelmError } from '../base/errors.js'
 import { drawBatch, evaluationBatches, groupedEvaluationBatches, uniformSampler, type Corpus } from '../corpus/index.js'
 import type { HostRows, ModelConfig, Precision, ProjectedConfig } from '../model/index.js'
-import { groupedSampler, importanceSampler, windowsByCluster } from '../sampling/index.js'
+import { groupedSampler, importanceSampler, mixedSampler, sharedRows, windowsByCluster } from '../sampling/index.js'
 import type { EvaluationRows } from './likelihood.js'
 import type { TrainSettings } from './settings.js'
 import { train, type TrainOptions, type TrainProgress, type TrainResult } from './trainer.js'
 
 /**
- * Which windows of the generic set a model sees, by the method: all alike (slm, llm); as often as a domain's histogram says (slm-is); those of one cluster
- * (slm-mix); all, in groups of one cluster each, whose expert they train (slm-pn). `assignments`: the cluster of every window.
+ * Which windows of the generic set a model sees, by the method: all alike (slm, llm); as often as a domain's histogram says (slm-is), or windows
+ * chosen for it one by one, or some rows of either; those of one cluster (slm-mix); all, in groups of one cluster each, whose expert they train (slm-pn). `assignments`: the cluster of every window.
  */
 export type Drawing =
   | { kind: 'uniform' }
-  | { kind: 'importance'; assignments: ArrayLike<number>; target: ArrayLike<number> }
+  | { kind: 'importance'; assignments: ArrayLike<number>; target: ArrayLike<number>; /** Windows that a share of the rows, between 0 and 1, is drawn from instead. */ selected?: { windows: ArrayLike<number>; share: number } }
+  | { kind: 'selected'; windows: ArrayLike<number> }
   | { kind: 'cluster'; assignments: ArrayLike<number>; cluster: number }
   | { kind: 'experts'; assignments: ArrayLike<number>; projected: ProjectedConfig; groups: number; /** Clusters of the validation windows. */ validation?: ArrayLike<number> }
 
@@ -62,7 +63,12 @@ function source(drawing: Drawing, { corpus, seed, settings }: PretrainOptions): 
   const from = (draw: Parameters<typeof drawBatch>[1]): Pick<TrainOptions, 'rows'> => ({ rows: (first, rows) => drawBatch(corpus, draw, first, { rows, length }) })
   switch (drawing.kind) {
     case 'uniform': return from(uniformSampler(corpus.windows, seed))
-    case 'importance': return from(importanceSampler(drawing.assignments, drawing.target, settings.steps * settings.batch, seed))
+    case 'importance': {
+      const { assignments, target, selected } = drawing, rows = settings.steps * settings.batch
+      if (!selected) return from(importanceSampler(assignments, target, rows, seed))
+      return from(mixedSampler(importanceSampler(assignments, target, rows - sharedRows(rows, selected.share), seed), uniformSampler(selected.windows, seed), selected.share))
+    }
+    case 'selected': return from(uniformSampler(drawing.windows, seed))
     case 'cluster': {
       const { first, windows } = windowsByCluster(drawing.assignments, 1 + Array.from(drawing.assignments).reduce((most, cluster) => Math.max(most, cluster), drawing.cluster))
       const own = windows.subarray(first[drawing.cluster], first[drawing.cluster + 1])

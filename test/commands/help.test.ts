@@ -5,7 +5,7 @@ import test from 'node:test'
 import { nichelm } from './commandLine.js'
 
 const COMMANDS = [
-  'run', 'experiment', 'tokenizer train', 'corpus build', 'corpus info', 'cluster fit', 'cluster assign', 'weights', 'train', 'finetune', 'instantiate', 'evaluate', 'generate', 'plan', 'params',
+  'run', 'experiment', 'tokenizer train', 'corpus build', 'corpus info', 'cluster fit', 'cluster assign', 'weights', 'select', 'train', 'finetune', 'instantiate', 'evaluate', 'generate', 'plan', 'params',
   'bench train', 'bench inference', 'bench matmul', 'bench attention', 'bench tokenizer', 'bench kmeans', 'doctor',
 ]
 

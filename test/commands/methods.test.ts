@@ -26,7 +26,20 @@ test('experts, projected networks, adapters and teachers verb by verb', async t 
   await json('cluster', 'fit', '--corpus', at('generic'), '--tokenizer', tokenizer, '--clusters', '3', '--dimensions', '8', '--into', at('clusters'))
   await json('cluster', 'assign', '--corpus', at('generic'), '--tokenizer', tokenizer, '--clusters', at('clusters'), '--into', at('assigned'))
 
+  await json('cluster', 'assign', '--corpus', at('law'), '--tokenizer', tokenizer, '--clusters', at('clusters'), '--into', at('law-assigned'))
+  await json('weights', '--generic', at('assigned'), '--specialization', at('law-assigned'), '--into', at('weights.json'))
+  const selected = await json('select', '--corpus', at('generic'), '--specialization', at('law'), '--draws', '24', '--buckets', '100', '--into', at('selection'))
+  assert.equal(selected['windows'], 12)
+  assert.deepEqual(Object.keys(selected['divergence'] as object), ['generic', 'selected'])
+  await refused(/is there already/, 'select', '--corpus', at('generic'), '--specialization', at('law'), '--draws', '24', '--buckets', '100', '--into', at('selection'))
+
   const train = ['train', '--corpus', at('generic'), '--tokenizer', tokenizer, ...model, '--steps', '6', '--warmup', '2', '--batch', '4', '--threads', '1', '--precision', 'f32']
+  const weighted = ['--assignments', at('assigned'), '--weights', at('weights.json')]
+  await json(...train, '--selection', at('selection'), '--into', at('by-ngrams'))
+  await json(...train, ...weighted, '--selection', at('selection'), '--ngrams', '0.25', '--into', at('by-both'))
+  await refused(/another run|other settings/, ...train, ...weighted, '--selection', at('selection'), '--into', at('by-both'))
+  await refused(/--ngrams 1: must lie between 0 and 1/, ...train, ...weighted, '--selection', at('selection'), '--ngrams', '1', '--into', at('no'))
+  await refused(/belongs to slm-is/, ...train, '--method', 'slm-pn', '--assignments', at('assigned'), '--selection', at('selection'), '--into', at('no'))
   const { experts } = await json(...train, '--method', 'slm-mix', '--assignments', at('assigned'), '--experts', '0,2', '--into', at('mixture')) as { experts: unknown[] }
   assert.equal(experts.length, 2)
   assert.deepEqual([0, 1, 2].map(expert => existsSync(at(`mixture/expert-${expert}/model/tokenizer.json`))), [true, false, true])

@@ -19,6 +19,7 @@ pretrain: {warmup: 2, batch: 10}
 matrix:
   - {methods: [slm, slm-is, slm-pn, slm-mix, slm-d, slm-nopt, llm, llm-lora], dataTokens: [500], budgets: [64k, 128k]}
   - {methods: [slm-is], dataTokens: [500, 900], budgets: 128k, clusters: [4, 64]}
+  - {methods: [slm-is], domains: medicine, dataTokens: [500], budgets: 64k, ngrams: [0.5, 1]}
   - {methods: [slm-mix], domains: law, dataTokens: [500], budgets: [32k], choices: [best-pretrained, best-finetuned], ownRuns: true}
 `
 
@@ -40,13 +41,15 @@ const count = (names: string[], pattern: RegExp): number => names.filter(name =>
 test('the matrix: every combination once, in the order of its blocks', async t => {
   const { cells, runs } = await loadExperiment(fileWith(t)), ids = cells.map(cellId)
   assert.equal(new Set(ids).size, ids.length)
-  // 2 domains of 7 methods at two budgets and slm-nopt; of 2 sizes and 2 numbers of clusters two are there already; 2 choices.
-  assert.equal(ids.length, 2 * (7 * 2 + 1) + 2 * 2 * 2 - 2 + 2)
+  // 2 domains of 7 methods at two budgets and slm-nopt; of 2 sizes and 2 numbers of clusters two are there already; 2 shares of n-grams; 2 choices.
+  assert.equal(ids.length, 2 * (7 * 2 + 1) + 2 * 2 * 2 - 2 + 2 + 2)
   assert.deepEqual(ids.slice(0, 8), ['slm/law/500/64k/s1', 'slm-is/law/500/64k/c64/s1', 'slm-pn/law/500/64k/e3/frequent/s1', 'slm-mix/law/500/64k/e4/frequent/s1', 'slm-d/law/500/64k/s1', 'slm-nopt/law/500/s1', 'llm/law/500/64k/s1', 'llm-lora/law/500/64k/s1'])
   // A step is 640 tokens: one run of slm with a snapshot on the way, and a share of a quarter for each expert.
   assert.deepEqual([...runs.values()].filter(steps => steps.join() === '100,200').length, 5)
   assert.deepEqual([...runs.values()].filter(steps => steps.join() === '25,50').length, 1)
   assert.deepEqual([...runs.values()].filter(steps => steps.join() === '12').length, 1)
+  // Of n-grams alone there are no clusters.
+  assert.deepEqual(ids.filter(id => /\/n/.test(id)), ['slm-is/medicine/500/64k/c64/n0.5/s1', 'slm-is/medicine/500/64k/n1/s1'])
 })
 
 test('methods share pretraining; results are whole, and nothing is made twice', async t => {
@@ -56,8 +59,9 @@ test('methods share pretraining; results are whole, and nothing is made twice', 
   assert.deepEqual(made.filter(name => /^pretrain-(slm|llm|slm-pn-e3)$/.test(name)).toSorted(), ['pretrain-llm', 'pretrain-slm', 'pretrain-slm-pn-e3'])
   assert.equal(count(made, /^pretrain-slm-mix-e4-expert/), 4)
   assert.equal(count(made, /^pretrain-slm-mix-e4-32k-own-expert/), 4)
-  // slm-is: for each domain 500 tokens with 64 and 4 clusters, 900 tokens with both.
-  assert.equal(count(made, /^pretrain-slm-is-/), 8)
+  // slm-is: for each domain 500 tokens with 64 and 4 clusters, 900 tokens with both; two with n-grams.
+  assert.equal(count(made, /^pretrain-slm-is-/), 10)
+  assert.deepEqual(made.filter(name => /^(weights|select|pretrain).*-n/.test(name)).sort(), ['pretrain-slm-is-medicine-500-c64-n0.5', 'pretrain-slm-is-medicine-500-n1', 'select-medicine-500-n0.5', 'select-medicine-500-n1', 'weights-medicine-500-c64-n0.5'])
   const first = made.findIndex(name => name.startsWith('pretrain'))
   assert(made.slice(first).every(name => !/^(corpus|assign|clusters|weights)/.test(name)), 'text comes before training')
 
@@ -68,6 +72,10 @@ test('methods share pretraining; results are whole, and nothing is made twice', 
   assert.equal(large.cost.generic.tokens, 2 * small.cost.generic.tokens)
   assert.deepEqual(Object.keys(resampled.cost.specialization.parts!), ['histogram', 'pretraining', 'finetuning'])
   assert.equal(resampled.cost.generic.tokens, 0)
+  const half = cell('slm-is/medicine/500/64k/c64/n0.5/s1'), alone = cell('slm-is/medicine/500/64k/n1/s1')
+  assert.deepEqual([half, alone].map(({ clusters, settings, cost }) => [clusters, (settings['ngrams'] as { share: number }).share, Object.keys(cost.specialization.parts!)]), [
+    [64, 0.5, ['histogram', 'selection', 'pretraining', 'finetuning']], [null, 1, ['selection', 'pretraining', 'finetuning']],
+  ])
   assert.deepEqual([nopt.budgetTokens, nopt.before, nopt.parameters.pretraining, nopt.cost.generic.tokens], [null, null, null, 0])
   const chosen = cell('slm-mix/law/500/32k-own/e4/best-pretrained/s1'), tried = cell('slm-mix/law/500/32k-own/e4/best-finetuned/s1')
   assert.deepEqual([chosen.expert, chosen.cost.specialization.parts!['choice']!.tokens], [1, 7])

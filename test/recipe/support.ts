@@ -47,6 +47,7 @@ export const STEPS: Steps = {
   clusters: async () => ({ clusters: 1, dimensions: 1, sample: 1, iterations: 1, costs: costs(0) }),
   assign: async () => ({ counts: [1], windows: 1, entropy: 0, topCluster: 0, topFraction: 1, costs: costs(0) }),
   weights: async () => ({ target: [1], effectiveSampleSize: 1, divergence: 0, genericEntropy: 0, specializationEntropy: 0, topFraction: 1, mostRepeated: 1, movedMass: 0, warnings: [] }),
+  select: async () => ({ windows: 1, of: 1, divergence: { generic: 0, selected: 0 }, warnings: [], costs: costs(3) }),
   pretrain: async (_, input) => pretrained(input),
   instantiate: async (_, { expert }) => ({ expert: typeof expert === 'number' ? expert : null, parameters: 1 }),
   choose: async () => ({ expert: 1, nll: [], costs: costs(7) }),

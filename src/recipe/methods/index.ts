@@ -19,5 +19,6 @@ export async function prepareCell(context: CellContext): Promise<void> {
   const [, generic, domain] = await Promise.all([get(stages.tokenizer()), get(stages.generic()), get(stages.domain(cell)), get(stages.genericHeldout()), get(stages.heldout(cell))])
   checkCorpora(cell, generic, domain)
   if (cell.clusters !== null) await get(stages.weights(cell))
+  if (cell.ngrams) await get(stages.selection(cell))
   if (cell.experts !== null) await Promise.all([get(stages.assign(stages.genericHeldout(), cell.experts, cell.seed)), get(stages.assign(stages.generic(), cell.experts, cell.seed)), ...(cell.choice === 'frequent' ? [frequentExpert(context)] : [])])
 }
