@@ -20,7 +20,7 @@ struct Result {
   double peak_bytes = 0;  // what streaming reaches, bytes/s; bytes / peak_bytes is the share
   double bandwidth = 0;   // of the device's memory at most, bytes/s; bytes / bandwidth is the share
   double tokens = 0;      // tokens/s, of a whole step
-  std::string note;       // more, as a line beneath
+  std::string note{};     // more, as a line beneath
 };
 
 using Benchmark = std::vector<Result> (*)(Cpu& device);

@@ -1,7 +1,7 @@
 // Parts of a softmax over one row, in one order of summation. Everything here is local to the kernel file that includes it.
 #pragma once
-#include "runtime/lanes.h"
 #include "runtime/math.h"
+#include "runtime/several.h"
 
 namespace nichelm {
 namespace {
@@ -20,16 +20,20 @@ NICHELM_INLINE float largest_of(const float* x, int64_t n) {
   return most;
 }
 
-// x becomes exp((x - largest) sharpness); gives the sum. In blocks, so that the second loop finds its input in the first-level cache.
-NICHELM_INLINE double exponentials(float* x, int64_t n, float largest, float sharpness) {
+// x becomes exp((x - largest) sharpness), where largest is at least every x; gives the sum. The sums of kBlock elements are added in double.
+// next: what lies that many elements behind is asked for on the way; 0: nothing.
+NICHELM_INLINE double exponentials(float* x, int64_t n, float largest, float sharpness, int64_t next = 0) {
   constexpr int64_t kBlock = 2048;
   double total = 0;
   for (int64_t b = 0; b < n; b += kBlock) {
-    float* block = x + b;
-    const int64_t count = n - b < kBlock ? n - b : kBlock;
-    for (int64_t i = 0; i < count; ++i) block[i] = exp_fast((block[i] - largest) * sharpness);
-    Lanes sum = {};
-    over_lanes(count, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA { sum += load(block + i, lanes); });
+    const int64_t last = n - b < kBlock ? n : b + kBlock;
+    Several<kSeveral> sum = {};
+    over_several(b, last, [&](int64_t i, auto lanes, auto count) NICHELM_INLINE_LAMBDA {
+      if (next) fetch_several<count(), 2>(x + next + i);
+      const auto e = exp_nonpositive((load_several<count()>(x + i, lanes) - largest) * sharpness);
+      store_several(e, x + i, lanes);
+      add_to(sum, inside(e, lanes));
+    });
     total += double{sum_of(sum)};
   }
   return total;

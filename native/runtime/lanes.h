@@ -73,12 +73,19 @@ template <class T> NICHELM_INLINE Lanes load(const T* x, SomeLanes some) {
 }
 
 NICHELM_INLINE void store(Lanes x, float* y, AllLanes) { std::memcpy(y, &x, sizeof x); }
+#if defined(NICHELM_ISA_avx512bf16)
+NICHELM_INLINE void store(Lanes x, Bf16* y, AllLanes) {  // as narrow() rounds, but that subnormals become 0
+  const __m256bh half = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(x));
+  std::memcpy(y, &half, sizeof half);
+}
+#else
 NICHELM_INLINE void store(Lanes x, Bf16* y, AllLanes) {  // as narrow() rounds
   const LaneBits bits = reinterpret_cast<LaneBits>(x);
   const LaneBits rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
   const HalfLanes half = narrow_bits((bits & 0x7fffffff) > 0x7f800000 ? LaneBits{} + 0x7fff : rounded);
   std::memcpy(y, &half, sizeof half);
 }
+#endif
 template <class T> NICHELM_INLINE void store(Lanes x, T* y, SomeLanes some) {
   T row[kLanes];
   store(x, row, AllLanes{});
@@ -104,13 +111,44 @@ NICHELM_INLINE Lanes square_root(Lanes x) {
 #endif
 }
 
-// Pairwise, in one order.
+// x, or the bound where x is beyond it; NaN stays. GCC would compare and blend.
+NICHELM_INLINE Lanes at_most(Lanes x, float bound) {
+#if defined(NICHELM_ISA_avx512) || defined(NICHELM_ISA_avx512bf16)
+  return reinterpret_cast<Lanes>(_mm512_maskz_min_ps(0xffff, _mm512_set1_ps(bound), reinterpret_cast<__m512>(x)));
+#elif defined(NICHELM_ISA_avx2)
+  return reinterpret_cast<Lanes>(_mm256_min_ps(_mm256_set1_ps(bound), reinterpret_cast<__m256>(x)));
+#else
+  return x > bound ? Lanes{} + bound : x;
+#endif
+}
+NICHELM_INLINE Lanes at_least(Lanes x, float bound) {
+#if defined(NICHELM_ISA_avx512) || defined(NICHELM_ISA_avx512bf16)
+  return reinterpret_cast<Lanes>(_mm512_maskz_max_ps(0xffff, _mm512_set1_ps(bound), reinterpret_cast<__m512>(x)));
+#elif defined(NICHELM_ISA_avx2)
+  return reinterpret_cast<Lanes>(_mm256_max_ps(_mm256_set1_ps(bound), reinterpret_cast<__m256>(x)));
+#else
+  return x < bound ? Lanes{} + bound : x;
+#endif
+}
+
+// Pairwise, in one order: the lower half and the upper half, until one is left.
 NICHELM_INLINE float sum_of(Lanes x) {
+#if defined(NICHELM_ISA_avx512) || defined(NICHELM_ISA_avx512bf16) || defined(NICHELM_ISA_avx2)
+#if defined(NICHELM_ISA_avx2)
+  const __m256 eight = reinterpret_cast<__m256>(x);
+#else
+  const __m512 sixteen = reinterpret_cast<__m512>(x);
+  const __m256 eight = _mm512_maskz_extractf32x8_ps(0xff, sixteen, 0) + _mm512_maskz_extractf32x8_ps(0xff, sixteen, 1);
+#endif
+  const __m128 four = _mm256_castps256_ps128(eight) + _mm256_extractf128_ps(eight, 1), two = four + _mm_movehl_ps(four, four);
+  return two[0] + two[1];
+#else
   float row[kLanes];
   store(x, row, AllLanes{});
   for (int half = kLanes / 2; half > 0; half /= 2)
     for (int l = 0; l < half; ++l) row[l] += row[l + half];
   return row[0];
+#endif
 }
 
 }  // namespace

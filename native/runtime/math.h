@@ -1,6 +1,6 @@
 // exp, tanh, sigmoid and gelu in f32 as straight-line code, so that a loop over them becomes vector code. Errors are against the exact
 // value, in units in the last place (ulp), over the whole range (runtime/math_test.cpp measures them). NaN gives NaN.
-// gelu is for registers too: X is float, or a type that has the same few operations (runtime/several.h).
+// gelu and exp_nonpositive are for registers too: X is float, or a type that has the same few operations (runtime/several.h).
 // The polynomials of exp and tanh are those of Cephes (Moshier, netlib.org/cephes, expf and tanhf).
 #pragma once
 #include <cstdint>
@@ -48,6 +48,25 @@ NICHELM_INLINE float exp_fast(float x) {
   std::memcpy(&a, &low, 4);
   std::memcpy(&b, &high, 4);
   return p * a * b;
+}
+
+NICHELM_INLINE float power_of_two(float shifted) { return add_exponent(1.0f, shifted); }
+NICHELM_INLINE float zero_below(float y, float x, float bound) { return x < bound ? 0.0f : y; }
+
+// e^x for x <= 0, 1.5 ulp; exactly 0 below -87, where exp_fast goes through the subnormals. exp_nonpositive(0) is 1.
+template <class X> NICHELM_INLINE X exp_nonpositive(X x) {
+  const X y = at_least(x, -87.0f);
+  constexpr float shift = 12582912.0f;
+  const X t = y * 1.44269504088896341f + shift;
+  const X n = t - shift;
+  const X r = y - n * 0.693359375f - n * -2.12194440e-4f;
+  X p = 1.9875691500e-4f * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  return zero_below(p * power_of_two(t), x, -87.0f);  // a product, so that NaN stays
 }
 
 // 1 / (1 + e^-x), 3 ulp; below -88.7, where the result would be subnormal, 0.

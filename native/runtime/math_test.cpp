@@ -129,6 +129,14 @@ TEST(math_exp) {
   EXPECT(exp_fast(0.0f) == 1.0f, "exp_fast(0) is 1");
 }
 
+TEST(math_exp_nonpositive) {
+  hold("exp_nonpositive", MathFunction::exp_nonpositive, [](double x) { return std::exp(x); },
+       {{"ulp, -87 <= x <= 0", 1.5, [](float x, float y, double want) { return x <= 0 && x >= -87 ? ulps(y, want) : 0; }},
+        {"x < -87", 0, [](float x, float y, double) { return x < -87 ? std::fabs(double(y)) : 0; }},
+        {"NaN", 0, [](float x, float y, double) { return nan_lost(x, y); }}});
+  EXPECT(exp_nonpositive(0.0f) == 1.0f, "exp_nonpositive(0) is 1");
+}
+
 TEST(math_attention_exp) {
   hold("exp_vector", attention_exp_of, [](double x) { return std::exp(x); },
        {{"ulp, -1 <= x <= 1", 2, [](float x, float y, double want) { return std::fabs(x) <= 1 ? ulps(y, want) : 0; }},

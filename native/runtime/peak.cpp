@@ -3,28 +3,9 @@
 #include <algorithm>
 #include <vector>
 
+#include "runtime/on_isa.h"
+
 namespace nichelm {
-namespace {
-
-void run_on_isa(Cpu& device, const PeakLoop& loop) {
-#ifdef __x86_64__
-  switch (device.isa()) {
-#ifdef NICHELM_HAS_avx2
-    case Isa::avx2: return run(static_cast<cpu::avx2&>(device), loop);
-#endif
-#ifdef NICHELM_HAS_avx512
-    case Isa::avx512: return run(static_cast<cpu::avx512&>(device), loop);
-#endif
-#ifdef NICHELM_HAS_avx512bf16
-    case Isa::avx512bf16: return run(static_cast<cpu::avx512bf16&>(device), loop);
-#endif
-    default: break;
-  }
-#endif
-  run(static_cast<cpu::portable&>(device), loop);
-}
-
-}  // namespace
 
 double measured_peak(Cpu& device, Type type) {
   constexpr double kTry = 0.01;  // seconds

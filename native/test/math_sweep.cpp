@@ -8,7 +8,7 @@ namespace {
 template <int N, class Which> NICHELM_INLINE void one(MathFunction f, const float* x, float* y, Which lanes) {
   Several<N> z;
   for (int v = 0; v < N; ++v) z.part[v] = load(x + v * kLanes, lanes);
-  z = f == MathFunction::gelu ? gelu(z) : gelu_derivative(z);
+  z = f == MathFunction::gelu ? gelu(z) : f == MathFunction::exp_nonpositive ? exp_nonpositive(z) : gelu_derivative(z);
   for (int v = 0; v < N; ++v) store(z.part[v], y + v * kLanes, lanes);
 }
 

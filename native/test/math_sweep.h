@@ -4,9 +4,9 @@
 
 namespace nichelm::test {
 
-enum class MathFunction { exp, sigmoid, gelu, gelu_derivative };
+enum class MathFunction { exp, exp_nonpositive, sigmoid, gelu, gelu_derivative };
 
-// y[i] = f(x[i]). Compiled for every instruction set (math_sweep.cpp): gelu and its derivative on four registers at a time, as kernels do, and on one where
+// y[i] = f(x[i]). Compiled for every instruction set (math_sweep.cpp): exp_nonpositive, gelu and its derivative on four registers at a time, as kernels do, and on one where
 // fewer are left; exp and sigmoid as loops that the compiler makes vector code of.
 template <class Isa> void sweep(MathFunction f, const float* x, float* y, int64_t count);
 

@@ -1,5 +1,6 @@
 // Element-wise work on operands far larger than the caches, beside plain streaming in the same run. Bytes are those of the operands, each moved once.
 #include "benchmark/benchmark.h"
+#include "ops/cross_entropy_rows.h"
 #include "ops/kernels.h"
 
 namespace nichelm::benchmark {
@@ -42,6 +43,12 @@ std::vector<Result> elementwise(Cpu& device) {
     measure("layer norm gradient", 4, LayerNormGradient{{table(a)}, {table(b)}, {vector(0)}, {column(0)}, {column(1)}, {table(d)}, {table(c)}, {vector(2)}, {vector(3)}});
     measure("RMS norm", 2, RmsNorm{{table(a)}, {vector(0)}, {table(c)}, {column(0)}, 1e-5f});
     measure("RMS norm gradient", 4, RmsNormGradient{{table(a)}, {table(b)}, {vector(0)}, {column(0)}, {table(d)}, {table(c)}, {vector(2)}});
+  }
+  // Logits read, gradients written: what the output layer does between its products. The values drift from run to run; the time does not depend on them.
+  std::vector<int32_t> targets(kRows, 1);
+  for (const Type type : {Type::f32, Type::bf16}) {
+    const CrossEntropyRows pass{{a.data(), Type::f32, 2, {kRows, kWidth}}, {type == Type::f32 ? a.data() : c.data(), type, 2, {kRows, kWidth}}, targets.data(), rows.data(), b.data()};
+    add("cross-entropy and its gradient", type, (4.0 + static_cast<double>(bytes_of(type))) * kSize, fastest([&] { cross_entropy_rows(device, pass); }));
   }
   const auto all = [](std::vector<float>& data) { return Tensor{data.data(), Type::f32, 1, {static_cast<int64_t>(data.size())}}; };
   std::vector<uint16_t> copy(kSize);

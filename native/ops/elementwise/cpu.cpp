@@ -1,6 +1,4 @@
 // CPU kernels: fixed blocks of elements over threads, vectorised by the compiler; where the arithmetic is long, several registers at once.
-#include <type_traits>
-
 #include "ops/elementwise/elementwise.h"
 #include "runtime/bf16.h"
 #include "runtime/cpu.h"
@@ -11,6 +9,7 @@ namespace {
 
 // An element is in the same place of a vector whatever the number of threads, so it is computed alike.
 constexpr int64_t kBlock = 1024;
+constexpr int64_t kAhead = 1024;  // elements that are asked for before they are needed, where the arithmetic is long
 
 template <class Body> void blocks(Cpu& device, int64_t size, const Body& body) {
   device.split((size + kBlock - 1) / kBlock, [&](int64_t first, int64_t last) {
@@ -56,37 +55,26 @@ template <class T> void scale(Cpu& device, const Scale& op) {
   });
 }
 
-// Calls body(i, lanes, n) for n registers from element i on: four whole ones while there are so many, then one at a time, the last in part.
+// over_several over all elements.
 template <class Body> void registers(Cpu& device, int64_t size, const Body& body) {
-  static_assert(kBlock % (4 * kLanes) == 0);
-  blocks(device, size, [&](int64_t first, int64_t last) {
-    int64_t i = first;
-    for (; i + 4 * kLanes <= last; i += 4 * kLanes) body(i, AllLanes{}, std::integral_constant<int, 4>{});
-    for (; i + kLanes <= last; i += kLanes) body(i, AllLanes{}, std::integral_constant<int, 1>{});
-    if (i < last) body(i, SomeLanes{last - i}, std::integral_constant<int, 1>{});
-  });
-}
-template <int N, class T, class Which> NICHELM_INLINE Several<N> load_several(const T* x, Which lanes) {
-  Several<N> y;
-#pragma GCC unroll 4
-  for (int v = 0; v < N; ++v) y.part[v] = load(x + v * kLanes, lanes);
-  return y;
-}
-template <int N, class T, class Which> NICHELM_INLINE void store_several(const Several<N>& x, T* y, Which lanes) {
-#pragma GCC unroll 4
-  for (int v = 0; v < N; ++v) store(x.part[v], y + v * kLanes, lanes);
+  static_assert(kBlock % (kSeveral * kLanes) == 0);
+  blocks(device, size, [&](int64_t first, int64_t last) { over_several(first, last, body); });
 }
 
 template <class T> void gelu_forward(Cpu& device, const Gelu& op) {
   const T* x = op.x.as<T>();
   T* y = op.y.as<T>();
-  registers(device, op.y.size(), [=](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA { store_several(gelu(load_several<n()>(x + i, lanes)), y + i, lanes); });
+  registers(device, op.y.size(), [=](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+    fetch_several<n()>(x + i + kAhead);
+    store_several(gelu(load_several<n()>(x + i, lanes)), y + i, lanes);
+  });
 }
 
 template <class T> void gelu_backward(Cpu& device, const GeluGradient& op) {
   const T *dy = op.dy.as<T>(), *x = op.x.as<T>();
   T* dx = op.dx.as<T>();
   registers(device, op.dx.size(), [=](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+    fetch_several<n()>(x + i + kAhead), fetch_several<n()>(dy + i + kAhead);
     store_several(load_several<n()>(dy + i, lanes) * gelu_derivative(load_several<n()>(x + i, lanes)), dx + i, lanes);
   });
 }

@@ -3,6 +3,7 @@
 #include "ops/layer_norm/layer_norm.h"
 #include "ops/row_sums.h"
 #include "ops/small.h"
+#include "runtime/several.h"
 
 namespace nichelm {
 namespace {
@@ -12,16 +13,17 @@ template <class T> void normalize(const LayerNorm& op, int64_t row) {
   const float *gain = op.gain.as<float>(), *bias = op.bias.as<float>();
   const T* x = op.x.as<T>() + row * width;
   T* y = op.y.as<T>() + row * width;
-  Lanes sum = {}, squares = {};
-  over_lanes(width, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA { sum += load(x + i, lanes); });
+  Several<kOfLine<T>> sum = {}, squares = {};
+  over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA { add_to(sum, load_several<n()>(x + i, lanes)); });
   const float mean = sum_of(sum) / static_cast<float>(width);
-  over_lanes(width, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA {
-    const Lanes deviation = inside(load(x + i, lanes) - mean, lanes);
-    squares += deviation * deviation;
+  over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+    if constexpr (sizeof(T) == 2) fetch_several<n()>(x + width + i);  // the next row; f32 is bound by memory already, and gets slower by it
+    const auto deviation = inside(load_several<n()>(x + i, lanes) - mean, lanes);
+    add_to(squares, deviation * deviation);
   });
   const float scale = 1 / __builtin_sqrtf(sum_of(squares) / static_cast<float>(width) + op.epsilon);
-  over_lanes(width, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA {
-    store((load(x + i, lanes) - mean) * scale * load(gain + i, lanes) + load(bias + i, lanes), y + i, lanes);
+  over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+    store_several((load_several<n()>(x + i, lanes) - mean) * scale * load_several<n()>(gain + i, lanes) + load_several<n()>(bias + i, lanes), y + i, lanes);
   });
   op.mean.as<float>()[row] = mean;
   op.scale.as<float>()[row] = scale;
@@ -41,20 +43,24 @@ template <class T> void gradient_row(const LayerNormGradient& op, int64_t row, f
   const T *x = op.x.as<T>() + row * width, *dy = op.dy.as<T>() + row * width;
   const T* residual = op.residual.present() ? op.residual.as<T>() + row * width : nullptr;
   T* dx = op.dx.as<T>() + row * width;
-  Lanes sum_g = {}, sum_gn = {};
-  over_lanes(width, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA {
-    const Lanes d = load(dy + i, lanes), n = inside((load(x + i, lanes) - mean) * scale, lanes), g = d * load(gain + i, lanes);
-    sum_g += g;
-    sum_gn += g * n;
-    if (gains) store(load(gains + i, lanes) + d * n, gains + i, lanes);
-    if (biases) store(load(biases + i, lanes) + d, biases + i, lanes);
+  Several<kOfLine<T>> sum_g = {}, sum_gn = {};
+  over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+    const auto d = load_several<n()>(dy + i, lanes), normal = inside((load_several<n()>(x + i, lanes) - mean) * scale, lanes), g = d * load_several<n()>(gain + i, lanes);
+    add_to(sum_g, g);
+    add_to(sum_gn, g * normal);
+    if (gains) store_several(load_several<n()>(gains + i, lanes) + d * normal, gains + i, lanes);
+    if (biases) store_several(load_several<n()>(biases + i, lanes) + d, biases + i, lanes);
   });
   const float mean_g = sum_of(sum_g) / static_cast<float>(width), mean_gn = sum_of(sum_gn) / static_cast<float>(width);
-  over_lanes(width, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA {
-    const Lanes n = (load(x + i, lanes) - mean) * scale, g = load(dy + i, lanes) * load(gain + i, lanes);
-    Lanes d = scale * (g - mean_g - n * mean_gn);
-    if (residual) d += load(residual + i, lanes);
-    store(d, dx + i, lanes);
+  over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+    if constexpr (sizeof(T) == 2) {
+      fetch_several<n()>(x + width + i), fetch_several<n()>(dy + width + i);
+      if (residual) fetch_several<n()>(residual + width + i);
+    }
+    const auto normal = (load_several<n()>(x + i, lanes) - mean) * scale, g = load_several<n()>(dy + i, lanes) * load_several<n()>(gain + i, lanes);
+    auto d = scale * (g - mean_g - normal * mean_gn);
+    if (residual) d = d + load_several<n()>(residual + i, lanes);
+    store_several(d, dx + i, lanes);
   });
 }
 

@@ -51,6 +51,14 @@ template <class T> bool in_vocabulary(int32_t id, int64_t vocabulary, T* dlogits
   return false;
 }
 
+// Calls body(row, thread) for the rows of a chunk, a few a task.
+template <class Body> void each_row(Cpu& device, int64_t rows, const Body& body) {
+  constexpr int64_t kRows = 4;
+  device.each((rows + kRows - 1) / kRows, [&](int64_t task, int thread) {
+    for (int64_t n = task * kRows; n < rows && n < (task + 1) * kRows; ++n) body(n, thread);
+  });
+}
+
 // token_loss(place, logits, dlogits, thread) gives a token's loss; where dlogits is not null it fills in the gradient of weight · loss by the logits,
 // which may lie where the logits do (f32). It must depend on the token alone.
 template <class T, class Body> void output_layer(cpu::NICHELM_ISA& device, const OutputLayer& op, const Body& token_loss) {
@@ -88,13 +96,10 @@ template <class T, class Body> void output_layer(cpu::NICHELM_ISA& device, const
       for (int64_t n = 0; n < count; ++n) std::memcpy(some_x + n * width, op.x.as<T>() + place[n] * width, static_cast<size_t>(row_bytes));
     const Tensor x = matrix(together ? op.x.as<T>() + place[0] * width : some_x, type, count, width);
     run(device, Matmul{{x}, {op.weight}, {}, {}, {}, {matrix(logits, Type::f32, count, vocabulary)}, {}, false, true, false});
-    constexpr int64_t kRows = 4;  // a task
-    device.each((count + kRows - 1) / kRows, [&](int64_t task, int thread) {
-      for (int64_t n = task * kRows; n < count && n < (task + 1) * kRows; ++n) {
-        const TokenLoss of_token = token_loss(int64_t{place[n]}, logits + n * vocabulary, gradient ? dlogits + n * vocabulary : nullptr, thread);
-        nll[place[n]] = of_token.nll;
-        losses[first + n] = of_token.loss;
-      }
+    each_row(device, count, [&](int64_t n, int thread) {
+      const TokenLoss of_token = token_loss(int64_t{place[n]}, logits + n * vocabulary, gradient ? dlogits + n * vocabulary : nullptr, thread);
+      nll[place[n]] = of_token.nll;
+      losses[first + n] = of_token.loss;
     });
     if (!gradient) continue;
     const Tensor d = matrix(dlogits, type, count, vocabulary), dx = matrix(together ? op.dx.as<T>() + place[0] * width : some_dx, type, count, width);
