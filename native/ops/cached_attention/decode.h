@@ -113,6 +113,31 @@ template <int V, class T> NICHELM_INLINE void sum_columns(const float* weights, 
   for (int v = 0; v < V; ++v) store(sums + v * kLanes, even[v]), store(sums + apart + v * kLanes, odd[v]);
 }
 
+// The same of bf16 values for V vectors of columns, all of which exist: a vector of memory holds two of columns, those of even and of odd columns in the halves of
+// its words, and so do the sums until `in_order`.
+template <int V> NICHELM_INLINE void sum_columns(const float* weights, const Bf16* values, int64_t d, int64_t tokens, float* sums, int64_t apart) {
+  static_assert(V % 2 == 0);
+  Vector even[V], odd[V];  // tokens
+  for (int v = 0; v < V; ++v) even[v] = load<Vector>(sums + v * kLanes), odd[v] = load<Vector>(sums + apart + v * kLanes);
+  const auto add = [&](Vector* sum, float weight, const Bf16* value) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; v += 2) {
+      const Integers both = load<Integers>(value + v * kLanes);
+      sum[v] += broadcast(weight) * reinterpret_cast<Vector>(both << 16);
+      sum[v + 1] += broadcast(weight) * reinterpret_cast<Vector>(both & static_cast<int32_t>(0xffff0000));
+    }
+  };
+  int64_t j = 0;
+  for (; j + 1 < tokens; j += 2, values += 2 * d) add(even, weights[j], values), add(odd, weights[j + 1], values + d);
+  if (j < tokens) add(even, weights[j], values);
+  for (int v = 0; v < V; ++v) store(sums + v * kLanes, even[v]), store(sums + apart + v * kLanes, odd[v]);
+}
+template <int... I> NICHELM_INLINE void in_order(float* sums, std::integer_sequence<int, I...>) {
+  const Integers even = load<Integers>(sums), odd = load<Integers>(sums + kLanes);
+  store(sums, NICHELM_SHUFFLE(Integers, even, odd, (I / 2 + I % 2 * static_cast<int>(kLanes))...));
+  store(sums + kLanes, NICHELM_SHUFFLE(Integers, even, odd, ((I + static_cast<int>(kLanes)) / 2 + I % 2 * static_cast<int>(kLanes))...));
+}
+
 // sums[h, 0..d) = sum_j weights[h, j] values[j], block by block of tokens for all of the group. weights: (group, stride); sums: (group, 2, padded), padded the
 // width rounded up to vectors; the result is the first of the two.
 template <class T> void sum_values(const float* weights, int64_t stride, int64_t group, const T* values, int64_t d, int64_t visible, float* sums, int64_t padded) {
@@ -125,13 +150,21 @@ template <class T> void sum_values(const float* weights, int64_t stride, int64_t
       float* sum = sums + 2 * h * padded;
       const T* value = values + j * d;
       int64_t c = 0;
+      if constexpr (std::is_same_v<T, Bf16>) {
+        for (; c + 4 * kLanes <= d; c += 4 * kLanes) sum_columns<4>(weight, value + c, d, tokens, sum + c, padded);
+        for (; c + 2 * kLanes <= d; c += 2 * kLanes) sum_columns<2>(weight, value + c, d, tokens, sum + c, padded);
+      }
       for (; c + 4 * kLanes <= d; c += 4 * kLanes) sum_columns<4>(weight, value + c, d, tokens, 4 * kLanes, sum + c, padded);
       for (; c + 2 * kLanes <= d; c += 2 * kLanes) sum_columns<2>(weight, value + c, d, tokens, 2 * kLanes, sum + c, padded);
       for (; c < d; c += kLanes) sum_columns<1>(weight, value + c, d, tokens, d - c, sum + c, padded);
     }
   }
-  for (int64_t h = 0; h < group; ++h)
-    for (int64_t c = 0; c < padded; c += kLanes) store(sums + 2 * h * padded + c, load<Vector>(sums + 2 * h * padded + c) + load<Vector>(sums + (2 * h + 1) * padded + c));
+  for (int64_t h = 0; h < group; ++h) {
+    float* sum = sums + 2 * h * padded;
+    for (int64_t c = 0; c < padded; c += kLanes) store(sum + c, load<Vector>(sum + c) + load<Vector>(sum + padded + c));
+    if constexpr (std::is_same_v<T, Bf16>)
+      for (int64_t c = 0; c + 2 * kLanes <= d; c += 2 * kLanes) in_order(sum + c, std::make_integer_sequence<int, static_cast<int>(kLanes)>{});
+  }
 }
 
 }  // namespace

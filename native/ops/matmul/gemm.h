@@ -105,14 +105,14 @@ template <class Kind, class T, class C> class Product {
       r.last = least(plan_.row_panels, r.first + plan_.task_rows), c.last = least(strip_panels_, c.first + plan_.task_columns);
       const int64_t group = task / (plan_.splits * down * across), split = task / (down * across) % plan_.splits;
       if (!plan_.share_a) return multiply_block(thread, group, split, r, c);
-      for (int64_t panel = c.first; panel < c.last; ++panel) multiply_block(thread, group, split, r, {panel, panel + 1});
+      for (int64_t panel = c.first; panel < c.last; panel += plan_.own_columns) multiply_block(thread, group, split, r, {panel, least(c.last, panel + plan_.own_columns)});
     });
   }
 
   // One split of the tiles of some row panels and column panels.
   void multiply_block(int thread, int64_t group, int64_t split, Range rows, Range columns) {
     const int64_t per_split = divide_up(plan_.blocks, plan_.splits), block_first = split * per_split, block_last = least(plan_.blocks, block_first + per_split);
-    const int64_t own_words = plan_.share_a ? plan_.block_steps * kColumns : rows.size() * plan_.block_steps * kRows;
+    const int64_t own_words = plan_.share_a ? columns.size() * plan_.block_steps * kColumns : rows.size() * plan_.block_steps * kRows;
     auto* own = static_cast<uint32_t*>(device_.scratch(thread, own_words * 4, 2));
     float* waiting = nullptr;  // sums that wait for the next block
     if (plan_.blocks > 1 && plan_.splits == 1) waiting = static_cast<float*>(device_.scratch(thread, rows.size() * columns.size() * kTile * 4, 3));
@@ -121,10 +121,9 @@ template <class Kind, class T, class C> class Product {
     for (int64_t block = block_first; block < block_last; ++block) {
       const int64_t steps = steps_of(block);
       const bool done = plan_.splits == 1 && block + 1 == block_last;
-      if (!plan_.share_a) pack_rows(group, block, rows, own);
+      plan_.share_a ? pack_columns(group, block, columns, own) : pack_rows(group, block, rows, own);
       for (int64_t c = columns.first; c < columns.last; ++c) {
-        if (plan_.share_a) pack_columns(group, block, {c, c + 1}, own);
-        const uint32_t* b = plan_.share_a ? own : shared_panel(group, block, c, strip_panels_, kColumns);
+        const uint32_t* b = plan_.share_a ? own + (c - columns.first) * steps * kColumns : shared_panel(group, block, c, strip_panels_, kColumns);
         const int64_t column_count = columns_of(c);
         for (int64_t r = rows.first; r < rows.last; ++r) {
           const uint32_t* a = plan_.share_a ? shared_panel(group, block, r, plan_.row_panels, kRows) : own + (r - rows.first) * steps * kRows;

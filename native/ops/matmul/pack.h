@@ -26,6 +26,28 @@ NICHELM_INLINE Words halves(const Bf16* x) {
 }
 NICHELM_INLINE Words words(SingleF32, const Bf16* x) { return halves(x) << 16; }
 
+// The first words of a register alone. Through memory the copy would wait for all stores before it.
+template <int Count> NICHELM_INLINE void store_first(uint32_t* to, Words x) {
+  if constexpr (Count == kLanes || Count == 0) return store(to, x);
+#if defined(NICHELM_ISA_avx512) || defined(NICHELM_ISA_avx512bf16)
+  _mm512_mask_storeu_epi32(to, (1 << Count) - 1, reinterpret_cast<__m512i>(x));
+#elif defined(NICHELM_ISA_avx2)
+  const __m256i all = reinterpret_cast<__m256i>(x);
+  static_assert(Count == 6 || Count == kLanes || Count == 0, "four words, then two");
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(all));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(to + 4), _mm256_extracti128_si256(all, 1));
+#else
+  std::memcpy(to, &x, Count * 4);
+#endif
+}
+
+// Lanes of x and y by constant places; Mask is an integer vector of their shape.
+#ifdef __clang__
+#define NICHELM_MATMUL_SHUFFLE(Mask, x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#else
+#define NICHELM_MATMUL_SHUFFLE(Mask, x, y, ...) __builtin_shuffle(x, y, Mask{__VA_ARGS__})
+#endif
+
 // Words of kLanes neighbours along i at one step: row is the first value of k, next the second.
 NICHELM_INLINE Words across(SingleF32, const float* row, const float*) { return load_words(row); }
 NICHELM_INLINE Words across(SingleF32, const Bf16* row, const Bf16*) { return halves(row) << 16; }
@@ -36,17 +58,29 @@ NICHELM_INLINE Words words(PairBf16, const Bf16* x) { return load_words(x); }
 NICHELM_INLINE Words across(PairBf16, const Bf16* row, const Bf16* next) { return halves(row) | halves(next) << 16; }
 #endif
 
-#ifdef __clang__
-#define NICHELM_MATMUL_SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
-#else
-#define NICHELM_MATMUL_SHUFFLE(x, y, ...) __builtin_shuffle(x, y, Words{__VA_ARGS__})
+// The same of N registers.
+template <class Kind, class T, int N> NICHELM_INLINE void across(Kind, const T* row, const T* next, Words (&out)[N]) {
+#pragma GCC unroll 4
+  for (int v = 0; v < N; ++v) out[v] = across(Kind{}, row + v * kLanes, next + v * kLanes);
+}
+#ifdef NICHELM_ISA_avx512bf16
+typedef uint16_t TwoHalves __attribute__((vector_size(4 * kLanes)));
+template <int... I> NICHELM_INLINE void zip_halves(const Bf16* row, const Bf16* next, Words (&out)[2], std::integer_sequence<int, I...>) {
+  TwoHalves x, y;
+  std::memcpy(&x, row, sizeof x);
+  std::memcpy(&y, next, sizeof y);
+  out[0] = reinterpret_cast<Words>(NICHELM_MATMUL_SHUFFLE(TwoHalves, x, y, (I / 2 + I % 2 * 2 * kLanes)...));
+  out[1] = reinterpret_cast<Words>(NICHELM_MATMUL_SHUFFLE(TwoHalves, x, y, (kLanes + I / 2 + I % 2 * 2 * kLanes)...));
+}
+NICHELM_INLINE void across(PairBf16, const Bf16* row, const Bf16* next, Words (&out)[2]) { zip_halves(row, next, out, std::make_integer_sequence<int, 2 * kLanes>{}); }
 #endif
+
 // Neighbours taken from x and y in turn, one word or two at a time, within every part of four words; and the even or odd parts of x, then those of y.
 template <int Size, bool High, int... I> NICHELM_INLINE Words zip(Words x, Words y, std::integer_sequence<int, I...>) {
-  return NICHELM_MATMUL_SHUFFLE(x, y, (I / 4 * 4 + (Size == 1 ? I % 4 / 2 : I % 2) + 2 * High + (Size == 1 ? I % 2 : I % 4 / 2) * kLanes)...);
+  return NICHELM_MATMUL_SHUFFLE(Words, x, y, (I / 4 * 4 + (Size == 1 ? I % 4 / 2 : I % 2) + 2 * High + (Size == 1 ? I % 2 : I % 4 / 2) * kLanes)...);
 }
 template <bool Odd, int... I> NICHELM_INLINE Words parts(Words x, Words y, std::integer_sequence<int, I...>) {
-  return NICHELM_MATMUL_SHUFFLE(x, y, (2 * I < kLanes ? I / 4 * 8 + 4 * Odd + I % 4 : kLanes + (I - kLanes / 2) / 4 * 8 + 4 * Odd + I % 4)...);
+  return NICHELM_MATMUL_SHUFFLE(Words, x, y, (2 * I < kLanes ? I / 4 * 8 + 4 * Odd + I % 4 : kLanes + (I - kLanes / 2) / 4 * 8 + 4 * Odd + I % 4)...);
 }
 
 // First every four rows, part by part of four columns; then the parts, whose number's bits go from the column to the row one a round.
@@ -93,7 +127,7 @@ template <class Kind, int Width, class T> void pack_along_k(const Operand<T>& x,
       transpose(block);
 #pragma GCC unroll 16
       for (int i = 0; i + 1 < kLanes; ++i) store(out + (p + i) * Width + group, block[i]);
-      std::memcpy(out + (p + kLanes - 1) * Width + group, &block[kLanes - 1], (Width < kLanes ? Width : kLanes) * 4);
+      store_first<Width < kLanes ? Width : kLanes>(out + (p + kLanes - 1) * Width + group, block[kLanes - 1]);
     }
   for (; p < steps; ++p)
     for (int i = 0; i < Width; ++i)
@@ -104,28 +138,30 @@ template <class Kind, int Width, class T> void pack_along_k(const Operand<T>& x,
 // (no one reads what comes of it), but for its last rows, which nothing follows. Whole registers are stored, as in pack_along_k.
 // Rows that are packed after this are asked for: no prefetcher of the hardware sees that short pieces of far rows come next.
 constexpr int64_t kAcrossSteps = 8;  // that a caller packs of one panel before it goes to the next
+template <class Kind, int Width, class T> NICHELM_INLINE void pack_step(const T* row, const T* next, uint32_t* out, bool last) {
+  constexpr int kRegisters = (Width + kLanes - 1) / kLanes, kRest = Width % kLanes;
+  Words step[kRegisters];
+  across(Kind{}, row, next, step);
+#pragma GCC unroll 4
+  for (int i = 0; i < kRegisters; ++i)
+    if (kRest && last && i + 1 == kRegisters) store_first<kRest>(out + i * kLanes, step[i]);
+    else store(out + i * kLanes, step[i]);
+}
 template <class Kind, int Width, class T> void pack_across_k(const Operand<T>& x, int64_t first, int64_t count, int64_t k_first, int64_t k_last, uint32_t* out) {
   constexpr int kRead = (Width + kLanes - 1) / kLanes * kLanes;
-  static constexpr T zeros[kRead] = {};
-  for (int64_t k = k_first; k < k_last; k += Kind::values, out += Width) {
-    const bool pair = Kind::values == 2 && k + 1 < k_last;
-    const T* row = x.data + k * x.stride + first;
-    const T* next = pair ? row + x.stride : zeros;
-    __builtin_prefetch(row + kAcrossSteps * Kind::values * x.stride);
-    if (pair) __builtin_prefetch(next + kAcrossSteps * Kind::values * x.stride);
-    T short_row[kRead], short_next[kRead];
-    if ((k + pair) * x.stride + first + kRead > x.size) {
-      std::memset(short_row, 0, sizeof short_row), std::memset(short_next, 0, sizeof short_next);
-      std::memcpy(short_row, row, static_cast<size_t>(count) * sizeof(T));
-      std::memcpy(short_next, next, static_cast<size_t>(count) * sizeof(T));
-      row = short_row, next = short_next;
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < Width; i += kLanes) {
-      const Words step = across(Kind{}, row + i, next + i);
-      if (i + kLanes <= Width || k + Kind::values < k_last) store(out + i, step);
-      else std::memcpy(out + i, &step, static_cast<size_t>(Width - i) * 4);
-    }
+  const int64_t stride = x.stride, ahead = kAcrossSteps * Kind::values * stride;
+  int64_t k = k_first;
+  const T* row = x.data + k * stride + first;
+  for (; k + Kind::values <= k_last && (k + Kind::values - 1) * stride + first + kRead <= x.size; k += Kind::values, row += Kind::values * stride, out += Width) {
+    __builtin_prefetch(row + ahead);
+    if (Kind::values == 2) __builtin_prefetch(row + ahead + stride);
+    pack_step<Kind, Width>(row, row + (Kind::values - 1) * stride, out, k + Kind::values == k_last);
+  }
+  for (; k < k_last; k += Kind::values, row += Kind::values * stride, out += Width) {
+    T here[kRead] = {}, next[kRead] = {};
+    std::memcpy(here, row, static_cast<size_t>(count) * sizeof(T));
+    if (Kind::values == 2 && k + 1 < k_last) std::memcpy(next, row + stride, static_cast<size_t>(count) * sizeof(T));
+    pack_step<Kind, Width>(here, next, out, k + Kind::values >= k_last);
   }
 }
 

@@ -30,6 +30,7 @@ struct Plan {
   int64_t row_panels, column_panels;  // of the whole product
   int64_t strip_panels;               // of columns at a time
   int64_t task_rows, task_columns;    // panels of one task
+  int64_t own_columns;                // panels of b that a task packs at a time, where a is shared: long pieces of its rows are read then
   bool share_a;                       // a is packed first, b by the tasks; else the other way round
   bool small;                         // not worth a second thread
 };
@@ -53,6 +54,7 @@ NICHELM_INLINE Plan plan_product(int64_t groups, int64_t m, int64_t n, int64_t k
   plan.strip_panels = plan.share_a ? plan.column_panels : least(plan.column_panels, most(1, kPackedBytes / (4 * kColumns * most(1, plan.steps))));
   plan.task_rows = plan.share_a ? plan.row_panels : least(plan.row_panels, most(1, kBlockBytes / row_panel_bytes));
   plan.task_columns = plan.strip_panels;
+  plan.own_columns = most(1, kBlockBytes / (4 * kColumns * most(1, plan.block_steps)));
   const int64_t shared_bytes = 4 * most(1, plan.steps) * (plan.share_a ? plan.row_panels * kRows : plan.strip_panels * kColumns);
   const int64_t partial_bytes = plan.splits > 1 ? 4 * plan.splits * plan.strip_panels * plan.row_panels * kTile : 1;
   plan.groups = least(groups, most(1, least(kGroupedBytes / shared_bytes, kPartialBytes / partial_bytes)));

@@ -1,5 +1,6 @@
 // Products of few rows, as generating text token by token makes them: b, the weights, is far larger than everything else and is read once, in wide pieces of
-// its rows, with nothing of it written back to memory. A block of b that stays in the nearest cache is laid out as the tiles need it and multiplied by all rows.
+// its rows, with nothing of it written back to memory. A block of b that stays in the nearest cache is laid out as the tiles need it and multiplied by all rows;
+// for one row alone it need not be, where k goes across its rows.
 // An element is one chain of sums along k whatever the number of rows, so that a row computes the same bits alone and among others.
 #pragma once
 #include "ops/matmul/epilogue.h"
@@ -13,7 +14,7 @@ namespace {
 constexpr int64_t kThinRows = 64;               // at most
 constexpr int64_t kThinSteps = 4 * kLanes;      // words along k in a block, at most
 constexpr int64_t kThinTileBytes = 128 << 10;   // of the sums of a task
-constexpr int64_t kThinSmall = 1 << 17;         // multiplications that one thread does before another has woken up
+constexpr int64_t kThinSmall = 1 << 15;         // multiplications that one thread does as soon as two; more keep the others awake, too, for what is large
 
 // tile[i][j] += sum over steps of a[step][i] b[step][j] for i < R and P panels of b. a: [steps][Width], b: [P][kThinSteps][kColumns], tile: [P][rows][kColumns].
 template <class Kind, int Width, int R, int P> void thin_kernel(int64_t steps, const uint32_t* a, const uint32_t* b, float* tile, int64_t rows) {
@@ -37,6 +38,30 @@ template <class Kind, int Width, int R, int P> void thin_kernel(int64_t steps, c
   for (int i = 0; i < R; ++i)
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) store(place(i, v), sum[i][v]);
+}
+
+// The same of one row and P panels of b as it lies where k goes across its rows: as b is read, no word of it is stored. tile: [P][kColumns].
+template <class Kind, int P, class T> void across_kernel(int64_t k, const uint32_t* a, const T* b, int64_t stride, float* tile) {
+  static constexpr T zeros[kColumns] = {};
+  Floats sum[P][kVectors];
+#pragma GCC unroll 4
+  for (int c = 0; c < P; ++c)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sum[c][v] = load_floats(tile + c * kColumns + v * kLanes);
+  for (int64_t p = 0; p < k; p += Kind::values, ++a, b += Kind::values * stride) {
+    const bool alone = Kind::values == 1 || p + Kind::values > k;  // a step of one row, or the odd one of a pair
+#pragma GCC unroll 4
+    for (int c = 0; c < P; ++c) {
+      Words step[kVectors];
+      across(Kind{}, b + c * kColumns, alone ? zeros : b + stride + c * kColumns, step);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) multiply_add(Kind{}, sum[c][v], *a, reinterpret_cast<Floats>(step[v]));
+    }
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < P; ++c)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) store(tile + c * kColumns + v * kLanes, sum[c][v]);
 }
 
 using ThinKernel = void (*)(int64_t steps, const uint32_t* a, const uint32_t* b, float* tile, int64_t rows);
@@ -99,11 +124,14 @@ template <class Kind, class T, class C> class ThinProduct {
       for (int64_t p = 0; p < steps_; p += block_steps) {
         const int64_t steps = least(block_steps, steps_ - p), k_first = p * Kind::values, k_last = least(k_, (p + steps) * Kind::values);
         for (int64_t c = strip.first; c < strip.last; c += at_once) {
+          const bool as_it_lies = alone_ && !b.k_contiguous && (c + kAtOnce) * kColumns <= n_;
           for (int64_t i = c; i < least(strip.last, c + at_once); ++i) {
             fetch_ahead(b, strip, last, i, k_first, block_steps);
-            pack<Kind, kColumns>(b, i * kColumns, least(kColumns, n_ - i * kColumns), k_first, k_last, block + (i - c) * kThinSteps * kColumns);
+            if (!as_it_lies) pack<Kind, kColumns>(b, i * kColumns, least(kColumns, n_ - i * kColumns), k_first, k_last, block + (i - c) * kThinSteps * kColumns);
           }
-          multiply_block(group, p, steps, block, sums + (c - strip.first) * m_ * kColumns);
+          float* tile = sums + (c - strip.first) * m_ * kColumns;
+          if (as_it_lies) across_kernel<Kind, kAtOnce>(k_last - k_first, packed_ + group * steps_ + p, b.data + k_first * b.stride + c * kColumns, b.stride, tile);
+          else multiply_block(group, p, steps, block, tile);
         }
       }
       for (int64_t c = strip.first; c < strip.last; ++c) finish(epilogue_, sums + (c - strip.first) * m_ * kColumns, group * m_, c * kColumns, m_, least(kColumns, n_ - c * kColumns));

@@ -18,9 +18,24 @@ struct Room {
 // Of the logits, largest first, the exponentials that ids name.
 NICHELM_INLINE double weight(const float* z, int32_t id, float largest, float sharpness) { return double{exp_fast((z[id] - largest) * sharpness)}; }
 
+// Whether every logit is below infinity, and no NaN.
+bool all_finite(const float* z, int64_t vocabulary) {
+  int32_t wrong = 0;
+  for (int64_t v = 0; v < vocabulary; ++v) wrong |= z[v] < __builtin_inff() ? 0 : 1;
+  return wrong == 0;
+}
+
+// Piece by piece, each without a branch.
 int32_t first_of_largest(const float* z, int64_t vocabulary, float largest) {
-  for (int64_t v = 0; v < vocabulary; ++v)
-    if (z[v] == largest) return static_cast<int32_t>(v);
+  constexpr int64_t kPiece = 256;
+  for (int64_t first = 0; first < vocabulary; first += kPiece) {
+    const int64_t last = first + kPiece < vocabulary ? first + kPiece : vocabulary;
+    int32_t here = 0;
+    for (int64_t v = first; v < last; ++v) here |= z[v] == largest ? 1 : 0;
+    if (!here) continue;
+    for (int64_t v = first; v < last; ++v)
+      if (z[v] == largest) return static_cast<int32_t>(v);
+  }
   return -1;
 }
 
@@ -43,9 +58,7 @@ int64_t reaching(const float* z, const int32_t* ids, int64_t count, float larges
 
 int32_t sample(const Sample& op, const float* z, double uniform, Room my) {
   const int64_t vocabulary = op.logits.width();
-  float check = 0;
-  for (int64_t v = 0; v < vocabulary; ++v) check += z[v] < __builtin_inff() ? 0.0f : 1.0f;
-  if (check != 0) return -1;
+  if (!all_finite(z, vocabulary)) return -1;
   const float largest = largest_of(z, vocabulary);
   if (op.temperature == 0) return first_of_largest(z, vocabulary, largest);
   const float sharpness = 1 / op.temperature;
