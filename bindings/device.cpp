@@ -109,16 +109,30 @@ std::shared_ptr<Memory> hold(const std::shared_ptr<Memory>& memory) {
 }
 
 struct Copy { int64_t offset; std::vector<uint8_t> data; };
-struct Command { std::vector<Copy> writes; std::shared_ptr<BoundProgram> program; };
+struct Command { std::vector<Copy> writes; std::shared_ptr<BoundProgram> program; size_t reads_end; };
 
-// run(device, arena, [{ program, writes: [offset, typed array, ...] }, ...], reads: [offset, typed array, ...]) -> promise
-// In order: each command's writes, then its program; at the end the reads.
+// What `targets`, pairs of an offset and an array, ask for: appended to reads, the arrays to into.
+void append_reads(const Napi::Value& value, std::vector<Copy>& reads, Napi::Array& into) {
+  if (!value.IsArray() || value.As<Napi::Array>().Length() % 2 != 0) throw to_js(value.Env(), "USAGE", "run: reads must be an array of pairs: an offset, an array");
+  const auto pairs = value.As<Napi::Array>();
+  for (uint32_t r = 0; r + 1 < pairs.Length(); r += 2) {
+    const int64_t offset = integer(pairs[r], "offset");
+    const Napi::Value target = pairs[r + 1];
+    into[static_cast<uint32_t>(reads.size())] = target;
+    reads.push_back({offset, std::vector<uint8_t>(bytes(target, "into").size)});
+  }
+}
+
+// run(device, arena, [{ program, writes: [offset, typed array, ...], reads: as below }, ...], reads: [offset, typed array, ...]) -> promise
+// In order: each command's writes, its program, its reads; at the end the other reads. Arrays are filled when all is done.
 Napi::Value run_programs(const Napi::CallbackInfo& info) {
   const auto device = get_handle<Device>(info[0]);
   const auto memory = get_handle<Memory>(info[1]);
   require_same(*device, *memory);
   if (!info[2].IsArray() || !info[3].IsArray()) throw to_js(info.Env(), "USAGE", "run: commands and reads must be arrays");
   std::vector<Command> commands;
+  std::vector<Copy> reads;
+  auto targets = Napi::Array::New(info.Env());
   const auto list = info[2].As<Napi::Array>();
   for (uint32_t i = 0; i < list.Length(); ++i) {
     const Napi::Value value = list[i];
@@ -136,21 +150,25 @@ Napi::Value run_programs(const Napi::CallbackInfo& info) {
         command.writes.push_back({offset, {from.data, from.data + from.size}});
       }
     }
+    if (const Napi::Value after = object.Get("reads"); !after.IsUndefined()) append_reads(after, reads, targets);
+    command.reads_end = reads.size();
     commands.push_back(std::move(command));
   }
-  std::vector<Copy> reads;
-  const auto targets = info[3].As<Napi::Array>();
-  if (targets.Length() % 2 != 0) throw to_js(info.Env(), "USAGE", "run: reads must be an array of pairs: an offset, an array");
-  for (uint32_t r = 0; r + 1 < targets.Length(); r += 2) reads.push_back({integer(targets[r], "offset"), std::vector<uint8_t>(bytes(targets[r + 1], "into").size)});
+  append_reads(info[3], reads, targets);
 
   const auto running = hold(memory);
   auto work = [device, memory, running, commands = std::move(commands), reads = std::move(reads)]() mutable {
     const std::lock_guard lock(memory->lock);
+    size_t next = 0;
+    const auto read_up_to = [&](size_t end) {
+      for (; next < end; ++next) memory->read(reads[next].offset, reads[next].data.data(), static_cast<int64_t>(reads[next].data.size()));
+    };
     for (const Command& command : commands) {
       for (const Copy& write : command.writes) memory->write(write.offset, write.data.data(), static_cast<int64_t>(write.data.size()));
       command.program->run(*device);
+      read_up_to(command.reads_end);
     }
-    for (Copy& read : reads) memory->read(read.offset, read.data.data(), static_cast<int64_t>(read.data.size()));
+    read_up_to(reads.size());
     memory->wait();  // so that what goes wrong on a GPU is told here
     return std::move(reads);
   };
@@ -158,7 +176,7 @@ Napi::Value run_programs(const Napi::CallbackInfo& info) {
   const auto finish = [into](Napi::Env env, std::vector<Copy>& done) -> Napi::Value {
     const auto arrays = into->Value().As<Napi::Array>();
     for (size_t r = 0; r < done.size(); ++r) {
-      const Bytes target = bytes(arrays[static_cast<uint32_t>(2 * r + 1)], "into");
+      const Bytes target = bytes(arrays[static_cast<uint32_t>(r)], "into");
       if (target.size != done[r].data.size()) throw to_js(env, "USAGE", "run: an array to read into changed its size meanwhile");
       std::memcpy(target.data, done[r].data.data(), target.size);
     }

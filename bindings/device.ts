@@ -86,7 +86,8 @@ export class Program extends Handle {}
 
 /** What to copy where: pairs of byte offset and array, one after the other. */
 export type Copies = (number | NumericArray)[]
-export interface Command { program: Program; writes?: Copies }
+/** One program of a run; what is read after it is what stands there then, though the arrays are filled at the end of the run. */
+export interface Command { program: Program; writes?: Copies; reads?: Copies }
 export interface OpTiming { op: string; calls: number; seconds: number }
 
 /** An open device. Calls to it run one after the other; the event loop stays free. */
@@ -101,9 +102,9 @@ export class Device extends Handle {
   peak(type: 'f32' | 'bf16'): Promise<number | undefined> { return call<Promise<number>>('devicePeak', this.native, type).then(flops => flops || undefined) }
   /** Reads a program (see native/runtime/program.h). Throws USAGE that names the line and what is wrong in it. */
   compile(arena: Arena, text: string): Program { return new Program(call('programCompile', this.native, arena.native, text)) }
-  /** Runs the commands in order, each after its writes (copied when this is called), then fills the arrays of `reads`. */
+  /** Runs the commands in order, each after its writes (copied when this is called), then fills the arrays of their `reads` and of these. */
   async run(arena: Arena, commands: Command[], reads: Copies = []): Promise<void> {
-    await call<Promise<void>>('run', this.native, arena.native, commands.map((c) => ({ program: c.program.native, writes: c.writes ?? [] })), reads)
+    await call<Promise<void>>('run', this.native, arena.native, commands.map((c) => ({ program: c.program.native, writes: c.writes ?? [], reads: c.reads ?? [] })), reads)
   }
   /** Runs the program once and says where the time went. */
   profile(program: Program): Promise<OpTiming[]> { return call('profile', this.native, program.native) }

@@ -60,6 +60,10 @@ export function checkPrompts(prompts: readonly ArrayLike<number>[], { vocabulary
   }
 }
 
+/** Steps that are made in one call: at most so many, and for about so long. What comes out does not depend on it. */
+export const MOST_STEPS = 8
+const STEPS_SECONDS = 0.02
+
 interface Text { prompt: number; slot: number; token: number; cached: number; made: number }
 
 /**
@@ -82,7 +86,7 @@ export async function* generate(options: GenerateOptions): AsyncGenerator<NewTok
   session.load(model)
   statistics.memoryBytes = session.memory.total
   const key = streamKey(seed, 'generate'), ends = new Set(stop), free = Array.from({ length: slots }, (_, slot) => slots - 1 - slot)
-  let texts: Text[] = [], next = 0
+  let texts: Text[] = [], next = 0, secondsPerStep = Infinity
   while (texts.length || next < prompts.length) {
     const began = performance.now()
     for (; next < prompts.length && free.length; next++) {
@@ -94,23 +98,31 @@ export async function* generate(options: GenerateOptions): AsyncGenerator<NewTok
     }
     const read = performance.now()
     signal?.throwIfAborted()
-    const ids = await session.decode(texts.map(({ prompt, slot, token, cached, made }) => ({ slot, token, cached, uniform: (philox(key, prompt, made)[0] >>> 8) / 2 ** 24 })))
-    const done = performance.now(), added: NewToken[] = []
+    // Some steps in one call, so that what a call costs is shared; as many as take a moment, so that tokens come as they are made and a text that ends makes room soon.
+    const steps = Math.max(1, Math.min(MOST_STEPS, Math.floor(STEPS_SECONDS / secondsPerStep), ...texts.map(({ cached, made }) => Math.min(maxTokens - made, capacity - cached))))
+    const drawn = await session.decodeSteps(texts.map(({ slot, token, cached }) => ({ slot, token, cached, uniform: 0 })), steps, (row, step) => (philox(key, texts[row]!.prompt, texts[row]!.made + step)[0] >>> 8) / 2 ** 24)
+    const done = performance.now()
     statistics.prefillSeconds += (read - began) / 1000
     statistics.decodeSeconds += (done - read) / 1000
-    const going: Text[] = []
-    for (const [at, text] of texts.entries()) {
-      const id = ids[at]!, { prompt } = text
-      if (id < 0) throw new NichelmError('DIVERGED', `the model's logits after token ${text.cached + 1} of prompt ${prompt + 1} are not finite`, { fix: 'The model is damaged, or its training diverged.' })
-      Object.assign(text, { token: id, cached: text.cached + 1, made: text.made + 1 })
-      const end: End | undefined = ends.has(id) ? 'stop' : text.made === maxTokens ? 'length' : text.cached === config.context ? 'context' : undefined
-      if (end !== 'stop') statistics.newTokens++
-      added.push({ prompt, ...(end === 'stop' ? {} : { id }), ...(end ? { end } : {}) })
-      if (end) free.push(text.slot)
-      else going.push(text)
+    secondsPerStep = (done - read) / 1000 / steps
+    const ended = new Set<Text>()
+    for (const ids of drawn) {
+      const added: NewToken[] = []
+      for (const [at, text] of texts.entries()) {
+        if (ended.has(text)) continue
+        const id = ids[at]!, { prompt } = text
+        if (id < 0) throw new NichelmError('DIVERGED', `the model's logits after token ${text.cached + 1} of prompt ${prompt + 1} are not finite`, { fix: 'The model is damaged, or its training diverged.' })
+        Object.assign(text, { token: id, cached: text.cached + 1, made: text.made + 1 })
+        const end: End | undefined = ends.has(id) ? 'stop' : text.made === maxTokens ? 'length' : text.cached === config.context ? 'context' : undefined
+        if (end !== 'stop') statistics.newTokens++
+        added.push({ prompt, ...(end === 'stop' ? {} : { id }), ...(end ? { end } : {}) })
+        if (!end) continue
+        ended.add(text)
+        free.push(text.slot)
+      }
+      if (added.length) yield added
     }
-    texts = going
-    yield added
+    texts = texts.filter((text) => !ended.has(text))
   }
   return statistics
 }

@@ -37,8 +37,8 @@ export interface InferencePlan {
   layout: Layout
   /** By the number of tokens that they read: they only fill the cache. */
   prefill: { length: number; inputs: RowInputs; program: Lowered }[]
-  /** By the number of rows. */
-  decode: { rows: number; inputs: RowInputs; uniform: Tensor; logits: Tensor; ids: Tensor; program: Lowered }[]
+  /** By the number of rows. The drawn ids take the place of the tokens, so that the next step can follow at once. */
+  decode: { rows: number; inputs: RowInputs; uniform: Tensor; logits: Tensor; program: Lowered }[]
   /** The angles of all positions, where the model turns by them. */
   angles: { cosine: Tensor; sine: Tensor } | undefined
   memory: InferenceMemory
@@ -65,14 +65,14 @@ export function planInference(options: InferenceOptions): InferencePlan {
     return { length, inputs, program: lower(trace(() => void hidden(inputs)), layout) }
   })
   // The largest first: the smaller ones take the beginning of its tensors.
-  const whole = { inputs: rowInputs('the rows', slots, 1), uniform: persistent('uniform numbers', 'f32', [slots]), ids: persistent('ids', 'i32', [slots]), logits: persistent('logits', 'f32', [slots, 1, config.vocabulary]) }
+  const whole = { inputs: rowInputs('the rows', slots, 1), uniform: persistent('uniform numbers', 'f32', [slots]), logits: persistent('logits', 'f32', [slots, 1, config.vocabulary]) }
   const decode = rowCounts(slots).map((rows) => {
     const part = (tensor: Tensor): Tensor => viewOf(tensor, 0, [rows, ...tensor.shape.slice(1)])
     const inputs: RowInputs = { tokens: part(whole.inputs.tokens), starts: part(whole.inputs.starts), slots: part(whole.inputs.slots), cached: part(whole.inputs.cached) }
-    const uniform = part(whole.uniform), ids = part(whole.ids), logits = part(whole.logits)
+    const uniform = part(whole.uniform), logits = part(whole.logits)
     return {
-      rows, inputs, uniform, ids, logits,
-      program: lower(trace(() => sample(matmul(hidden(inputs), outputWeight(weights, config), { transposeB: true, f32: true, into: logits }), uniform, sampling, ids)), layout),
+      rows, inputs, uniform, logits,
+      program: lower(trace(() => sample(matmul(hidden(inputs), outputWeight(weights, config), { transposeB: true, f32: true, into: logits }), uniform, sampling, viewOf(whole.inputs.tokens, 0, [rows]))), layout),
     }
   })
   const activations = Math.max(...[...prefill, ...decode].map(({ program }) => program.temporaryBytes)), cache = caches.flat().reduce((sum, tensor) => sum + tensor.bytes, 0)

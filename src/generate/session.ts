@@ -1,4 +1,4 @@
-import { Arena, type Copies, type Device, type OpTiming, type Program } from '../../bindings/index.js'
+import { Arena, type Command, type Copies, type Device, type OpTiming, type Program } from '../../bindings/index.js'
 import { NichelmError } from '../base/errors.js'
 import type { StoredModel } from '../model/index.js'
 import { anglesOf, MOST_SLOTS, planInference, type InferenceMemory, type InferenceOptions, type InferencePlan } from './plan.js'
@@ -71,22 +71,36 @@ export class InferenceSession implements Disposable {
 
   /** One more token of each row's text: gives the token drawn after it, -1 where the logits are not finite. At most one row a slot. `logits` takes [rows, vocabulary] f32. */
   async decode(rows: readonly DecodeRow[], logits?: Float32Array): Promise<Int32Array> {
+    return (await this.#decode(rows, 1, (row) => rows[row]!.uniform, logits))[0]!
+  }
+
+  /**
+   * So many steps at once, each with the tokens that the one before drew: gives the tokens that each drew. `uniform(row, step)` stands for the rows' own.
+   * After a -1 a row's tokens mean nothing.
+   */
+  async decodeSteps(rows: readonly DecodeRow[], steps: number, uniform: (row: number, step: number) => number): Promise<Int32Array[]> {
+    return this.#decode(rows, steps, uniform)
+  }
+
+  async #decode(rows: readonly DecodeRow[], steps: number, uniform: (row: number, step: number) => number, logits?: Float32Array): Promise<Int32Array[]> {
     const { layout, decode } = this.#plan
-    const index = decode.findLastIndex((program) => program.rows >= rows.length), program = decode[index]
-    if (!program || rows.length === 0 || new Set(rows.map((row) => row.slot)).size !== rows.length) throw new NichelmError('USAGE', `a step takes from 1 to ${this.options.slots} rows, each of another slot; got ${rows.length}`)
-    for (const row of rows) this.#check(row.slot, row.cached, 1)
-    const column = (of: (row: DecodeRow) => number, otherwise: number): Int32Array => Int32Array.from({ length: program.rows }, (_, i) => (i < rows.length ? of(rows[i]!) : otherwise))
-    const ids = new Int32Array(rows.length), reads: Copies = [layout.offset(program.ids), ids]
-    if (logits) reads.push(layout.offset(program.logits), logits)
-    await this.device.run(this.#arena, [{
-      program: this.#programs.decode[index]!,
-      writes: [
-        layout.offset(program.inputs.tokens), column((row) => this.#token(row.token), 0), layout.offset(program.inputs.starts), column((row) => -row.cached, 0),
-        layout.offset(program.inputs.slots), column((row) => row.slot, -1), layout.offset(program.inputs.cached), column((row) => row.cached, 0),
-        layout.offset(program.uniform), Float32Array.from({ length: program.rows }, (_, i) => rows[i]?.uniform ?? 0),
-      ],
-    }], reads)
-    return ids
+    const index = decode.findLastIndex((program) => program.rows >= rows.length), plan = decode[index]
+    if (!plan || rows.length === 0 || new Set(rows.map((row) => row.slot)).size !== rows.length) throw new NichelmError('USAGE', `a step takes from 1 to ${this.options.slots} rows, each of another slot; got ${rows.length}`)
+    for (const row of rows) this.#check(row.slot, row.cached, steps)
+    const { inputs } = plan, column = (of: (row: DecodeRow) => number, otherwise: number): Int32Array => Int32Array.from({ length: plan.rows }, (_, i) => (i < rows.length ? of(rows[i]!) : otherwise))
+    const all: Int32Array[] = [], tokens = layout.offset(inputs.tokens), program = this.#programs.decode[index]!
+    const first: Copies = [tokens, column((row) => this.#token(row.token), 0), layout.offset(inputs.slots), column((row) => row.slot, -1)]
+    const commands: Command[] = Array.from({ length: steps }, (_, step) => {
+      const ids = new Int32Array(rows.length)
+      all.push(ids)
+      const writes: Copies = [
+        layout.offset(inputs.starts), column((row) => -row.cached - step, 0), layout.offset(inputs.cached), column((row) => row.cached + step, 0),
+        layout.offset(plan.uniform), Float32Array.from({ length: plan.rows }, (__, i) => (i < rows.length ? uniform(i, step) : 0)),
+      ]
+      return { program, writes: step === 0 ? [...first, ...writes] : writes, reads: [tokens, ids] }
+    })
+    await this.device.run(this.#arena, commands, logits ? [layout.offset(plan.logits), logits] : [])
+    return all
   }
 
   #check(slot: number, cached: number, count: number): void {

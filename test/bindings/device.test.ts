@@ -34,6 +34,16 @@ test('runs queued at once go in order, and survive disposal and writes meanwhile
   await assert.rejects(device.run(arena, []), code('DISPOSED'))
 })
 
+test('what is read after a command is what stands there then', async () => {
+  using device = new Device({ threads: 1 }), arena = new Arena(4096)
+  using add = device.compile(arena, 'nichelm-program 1\nadd a=0:f32:1 b=64:f32:1 y=0:f32:1\n')
+  const sums = Array.from({ length: 4 }, () => new Float32Array(1)), last = new Float32Array(1)
+  await device.run(arena, sums.map((into, i) => ({ program: add, writes: [64, Float32Array.of(i + 1)], reads: i === 2 ? [] : [0, into] })), [0, last])
+  assert.deepEqual([...sums, last].map(([x]) => x), [1, 3, 0, 10, 10])
+  await assert.rejects(device.run(arena, [{ program: add, reads: [0] }]), code('USAGE'))
+  await assert.rejects(device.run(arena, [{ program: add, reads: [4093, new Float32Array(1)] }]), code('USAGE'))
+})
+
 test('arrays that are outside, shared or detached, arenas that are too large, unknown instruction sets', async () => {
   const device = new Device({ threads: 1 }), arena = new Arena(64), program = device.compile(arena, FILL)
   const wrong = (value: unknown) => value as never

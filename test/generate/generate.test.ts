@@ -130,6 +130,24 @@ test('rows of a step have the bits of a step of their own', async () => {
     }
 })
 
+test('several steps in one call draw what as many calls do', async () => {
+  using device = new Device({ threads: 1 })
+  const steps = 6, uniform = (row: number, step: number): number => ((row + 1) * (step + 3) * 0.137) % 1
+  for (const model of Object.values(MODELS)) {
+    const begin = [0, 5, 40].map((cached, i) => ({ slot: 2 - i, cached, token: 7 + i, uniform: 0 }))
+    using session = new InferenceSession(device, { config: model.config, precision: 'bf16', slots: 4, capacity: 64, sampling: WARM })
+    session.load(model)
+    for (const { slot, cached } of begin) await session.prefill(slot, prompt(cached, slot))
+    const together = await session.decodeSteps(begin, steps, uniform)
+    for (let step = 0, rows = begin; step < steps; step++) {
+      const ids = await session.decode(rows.map((row, i) => ({ ...row, uniform: uniform(i, step) })))
+      assert.deepEqual(together[step], ids)
+      rows = rows.map((row, i) => ({ ...row, cached: row.cached + 1, token: ids[i]! }))
+    }
+    await assert.rejects(session.decodeSteps([{ slot: 0, cached: 60, token: 1, uniform: 0 }], 5, uniform), { code: 'USAGE', message: /room for 64 tokens; asked for were 5 behind 60/ })
+  }
+})
+
 test('sampling follows the seed; top-k 1 is greedy; a stop token ends a text', async () => {
   using device = new Device({ threads: 1 })
   const model = MODELS.gpt2, options = { device, model, prompts: [PROMPTS[2]!, PROMPTS[2]!], maxTokens: 30 }
