@@ -79,7 +79,7 @@ void print_row(const Result& r) {
   r.flops > 0 ? std::printf(" %9.1f", r.flops * 1e-9) : std::printf(" %9s", "-");
   const double share = r.peak > 0 ? r.flops / r.peak : r.peak_bytes > 0 ? r.bytes / r.peak_bytes : 0;
   share > 0 ? std::printf(" %6.1f%%", 100 * share) : std::printf(" %7s", "-");
-  r.bytes > 0 ? std::printf(" %8.2f", r.bytes * 1e-9) : std::printf(" %8s", "-");
+  r.bytes > 0 ? std::printf(" %8.*f", r.bytes < 1e9 ? 3 : 2, r.bytes * 1e-9) : std::printf(" %8s", "-");
   if (r.bandwidth > 0) std::printf(" %5.1f%%", 100 * r.bytes / r.bandwidth);
   if (r.tokens > 0) std::printf(" %12.0f tokens/s", r.tokens);
   std::printf("\n");
