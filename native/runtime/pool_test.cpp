@@ -1,4 +1,6 @@
 // The pool: every thread runs each job once, what a task throws reaches the caller, and many short jobs in a row end.
+#include <cstdlib>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 
@@ -14,6 +16,22 @@ TEST(pool_runs_each_job_on_every_thread) {
     for (int job = 0; job < 2000; ++job) pool.run([](void* context, int thread) { ++(*static_cast<std::vector<int64_t>*>(context))[static_cast<size_t>(thread)]; }, &ran);
     for (const int64_t times : ran) EXPECT(times == 2000, std::to_string(threads) + " threads: a thread ran " + std::to_string(times) + " of 2000 jobs");
   }
+}
+
+// Only where it is asked for: neighbouring panels packed with whole registers whose ends lie across each other, which scripts/sanitize wants to be told of.
+TEST(pool_race_on_purpose) {
+  if (!std::getenv("NICHELM_TEST_RACE")) return;
+  typedef float Register __attribute__((vector_size(64)));
+  constexpr int64_t kWidth = 14, kPanels = 1000;
+  std::vector<float> panels(kPanels * kWidth + 2);
+  Cpu cpu(2, Isa::portable);
+  cpu.split(kPanels, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      const Register all = Register{} + static_cast<float>(i);
+      std::memcpy(panels.data() + i * kWidth, &all, sizeof all);
+    }
+  });
+  EXPECT(panels.back() == kPanels - 1, "the last panel is the last that is written");
 }
 
 TEST(pool_throws_what_a_task_throws) {
