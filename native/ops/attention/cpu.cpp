@@ -84,7 +84,7 @@ template <class T> struct BackwardScratch {
 
 // The numbers j .. j + kLanes - 1.
 NICHELM_INLINE Integers counted_from(int64_t j) {
-  Integers lanes;
+  Integers lanes{};
   for (int64_t l = 0; l < kLanes; ++l) lanes[l] = static_cast<int32_t>(j + l);
   return lanes;
 }
