@@ -1,7 +1,7 @@
-// exp, tanh, sigmoid and gelu in f32 as straight-line code, so that a loop over them becomes vector code. Errors are against the exact
+// exp, sigmoid and gelu in f32 as straight-line code, so that a loop over them becomes vector code. Errors are against the exact
 // value, in units in the last place (ulp), over the whole range (runtime/math_test.cpp measures them). NaN gives NaN.
 // gelu and exp_nonpositive are for registers too: X is float, or a type that has the same few operations (runtime/several.h).
-// The polynomials of exp and tanh are those of Cephes (Moshier, netlib.org/cephes, expf and tanhf).
+// The polynomial of exp is that of Cephes (Moshier, netlib.org/cephes, expf).
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -71,20 +71,6 @@ template <class X> NICHELM_INLINE X exp_nonpositive(X x) {
 
 // 1 / (1 + e^-x), 3 ulp; below -88.7, where the result would be subnormal, 0.
 NICHELM_INLINE float sigmoid(float x) { return 1.0f / (1.0f + exp_fast(-x)); }
-
-// tanh x, 2 ulp.
-NICHELM_INLINE float tanh_fast(float x) {
-  const float magnitude = __builtin_fabsf(x);
-  const float far = 1.0f - 2.0f / (exp_fast(2.0f * magnitude) + 1.0f);
-  const float z = x * x;
-  float p = -5.70498872745e-3f;
-  p = p * z + 2.06390887954e-2f;
-  p = p * z - 5.37397155531e-2f;
-  p = p * z + 1.33314422036e-1f;
-  p = p * z - 3.33332819422e-1f;
-  const float near = p * z * x + x;
-  return magnitude < 0.625f ? near : __builtin_copysignf(far, x);
-}
 
 // e^-2u, u = sqrt(2/pi) (x + 0.044715 x³), for |x| <= 10, as a power of 2: a polynomial of degree 5 for the fraction (fitted for least relative error,
 // 1.3 2^-24), and the whole number added to the exponent's bits, which at that range never leaves the normal numbers.
