@@ -16,8 +16,8 @@ namespace {
 // Exactly as long as was asked for, so that AddressSanitizer sees the end.
 class Memory {
  public:
-  explicit Memory(int64_t bytes) : data_(std::aligned_alloc(256, static_cast<size_t>(bytes > 0 ? bytes : 1))) {
-    if (!data_) throw std::bad_alloc();
+  explicit Memory(int64_t bytes) {
+    if (posix_memalign(&data_, 256, static_cast<size_t>(bytes > 0 ? bytes : 1))) throw std::bad_alloc();  // aligned_alloc would want a multiple of 256
     std::memset(data_, 0xff, static_cast<size_t>(bytes));  // NaN
   }
   ~Memory() { std::free(data_); }
@@ -25,7 +25,7 @@ class Memory {
   void* data() const { return data_; }
 
  private:
-  void* data_;
+  void* data_ = nullptr;
 };
 
 class Stream : public Cuda {

@@ -6,7 +6,7 @@
 #include "emulator/planted.h"
 
 using namespace nichelm;
-using emulator::expect_sound, emulator::expect_told, emulator::kModes, emulator::Mode, emulator::told;
+using emulator::expect_access_told, emulator::expect_sound, emulator::expect_told, emulator::kModes, emulator::Mode, emulator::told;
 
 namespace {
 
@@ -122,14 +122,14 @@ __global__ void product(const Bf16* a, const Bf16* b, float* c, bool transposed)
 
 TEST(emulator_tells_races) {
   std::vector<int> out(128);
-  expect_told("without a barrier between", reversed, 64, 256, out.data(), false);
+  expect_access_told("without a barrier between", reversed, 64, 256, out.data(), false);
   expect_sound(reversed, 64, 256, out.data(), true);
   for (int i = 0; i < 64; ++i) EXPECT(out[static_cast<size_t>(64 + i)] == 63 - i, "reversed through shared memory");
   std::vector<float> sums(64);
-  expect_told("without a barrier between", reused, 64, 8, sums.data(), false);
+  expect_access_told("without a barrier between", reused, 64, 8, sums.data(), false);
   expect_sound(reused, 64, 8, sums.data(), true);
   EXPECT(sums[63] == 192, "block_sum");
-  expect_told("without a barrier between", turns, 32, 4, out.data(), false);
+  expect_access_told("without a barrier between", turns, 32, 4, out.data(), false);
   expect_sound(turns, 32, 4, out.data(), true);
   EXPECT(out[31] == 3, "turns within a warp");
 }
@@ -142,8 +142,8 @@ TEST(emulator_tells_weak_waits) {
   const float* source = aligned;
   expect_sound(copied, 64, 2048, source, out.data(), 0, true);
   for (float x : out) EXPECT(x == 5, "copied, and zeroed where not valid");
-  expect_told("while an asynchronous copy writes it", copied, 64, 2048, source, out.data(), 1, true);
-  expect_told("shared memory", copied, 64, 2048, source, out.data(), 0, false);
+  expect_access_told("while an asynchronous copy writes it", copied, 64, 2048, source, out.data(), 1, true);
+  expect_access_told("shared memory", copied, 64, 2048, source, out.data(), 0, false);
   expect_told("did not wait for", never_waits, 32, 512, source);
   expect_told("outside shared memory", copies_outside, 32, 512, source);
   expect_told("not aligned", copies_askew, 32, 512, source);

@@ -154,12 +154,8 @@ void progress() { block.moved = true; }
 unsigned block_size() { return block.size; }
 char* shared_memory() { return block.shared; }
 
-void fail(const char* format, ...) {
-  char text[1024];
-  va_list values;
-  va_start(values, format);
-  std::vsnprintf(text, sizeof text, format, values);
-  va_end(values);
+// Where all threads are, with what is wrong.
+std::exception_ptr failure(const char* text) {
   std::string what = std::string(block.kernel) + ", block (" + std::to_string(blockIdx.x) + ", " + std::to_string(blockIdx.y) + ", " + std::to_string(blockIdx.z) + ")";
   if (block.current) what += ", thread " + std::to_string(block.current->number);
   what += std::string(": ") + text;
@@ -171,9 +167,18 @@ void fail(const char* format, ...) {
     where[std::string(kStates[static_cast<int>(t.state)]) + (waits ? std::string(" at ") + t.place.file + ":" + std::to_string(t.place.line) : "")].push_back(t.number);
   }
   for (const auto& [state, threads] : where) what += "\n  " + std::to_string(threads.size()) + " threads (" + std::to_string(threads.front()) + " to " + std::to_string(threads.back()) + ") " + state;
-  if (!block.current) throw Failure(what);
-  // The kernel's frames are left as they are: a race is told from hooks through which no exception can go.
-  block.thrown = std::make_exception_ptr(Failure(what));
+  return std::make_exception_ptr(Failure(what));
+}
+
+void fail(const char* format, ...) {
+  char text[1024];
+  va_list values;
+  va_start(values, format);
+  std::vsnprintf(text, sizeof text, format, values);
+  va_end(values);
+  block.thrown = failure(text);
+  if (!block.current) std::rethrow_exception(std::exchange(block.thrown, nullptr));
+  // The kernel's frames are left as they are: a race is told from hooks through which no exception can go. So nothing here may hold memory of its own.
   leave(true);
   std::abort();
 }

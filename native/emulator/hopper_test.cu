@@ -3,7 +3,7 @@
 #include "emulator/planted.h"
 
 using namespace nichelm;
-using emulator::Aligned, emulator::expect_sound, emulator::expect_told, emulator::kModes, emulator::Landing, emulator::Mode, emulator::told;
+using emulator::Aligned, emulator::expect_access_told, emulator::expect_sound, emulator::expect_told, emulator::kModes, emulator::Landing, emulator::Mode, emulator::told;
 
 namespace {
 
@@ -164,9 +164,9 @@ TEST(hopper_store_faults_are_told) {
   const auto* data = reinterpret_cast<const Bf16*>(from.data());
   expect_sound(stored, 128, 4096, data, map, none);
   EXPECT(std::memcmp(c.data(), from.data(), 8192) == 0, "a tensor store");
-  expect_told("has not fenced it", stored, 128, 4096, data, map, no_proxy_fence);
-  expect_told("without a barrier between", stored, 128, 4096, data, map, no_barrier);
-  expect_told("may still read it", stored, 128, 4096, data, map, overwritten_store);
+  expect_access_told("has not fenced it", stored, 128, 4096, data, map, no_proxy_fence);
+  expect_access_told("without a barrier between", stored, 128, 4096, data, map, no_barrier);
+  expect_access_told("may still read it", stored, 128, 4096, data, map, overwritten_store);
   expect_told("stores that it did not wait for", stored, 128, 4096, data, map, unwaited_store);
 }
 

@@ -56,14 +56,15 @@ void land(const Flight& f) {
   mbarrier_landed(f.barrier, f.bytes, f.place);
 }
 
-void fly(Flight&& flight) {
+// What is described at the end of `flights`, where it is kept also if the kernel ends here.
+void fly() {
+  const Flight& flight = flights.back();
   for (const auto& [into, from] : flight.chunks) {
     require_not_held(into, kChunk, flight.place);
     record(into, kChunk, current().number, true);
     record_flight(into, kChunk, true);
   }
-  if (mode().landing == Landing::early) land(flight);
-  else flights.push_back(std::move(flight));
+  if (mode().landing == Landing::early) land(flight), flights.pop_back();
   progress();
 }
 
@@ -87,32 +88,33 @@ bool land_one(unsigned which) {
 void load_box(void* into, const Box& t, const int (&at)[4], uint64_t* barrier, Place place) {
   check_box(into, t, place);
   require_mbarrier(barrier, place);
-  Flight flight{{}, {}, barrier, rows_of(t) * kRow, place};
+  flights.push_back({{}, {}, barrier, rows_of(t) * kRow, place});
+  Flight& flight = flights.back();
   each_chunk(t, at, static_cast<const char*>(into), [&](char* shared, const char* memory, int valid) { flight.chunks.emplace_back(shared, memory), flight.valid.push_back(valid); });
-  fly(std::move(flight));
+  fly();
 }
 
 void load_bulk(void* into, const void* from, int bytes, uint64_t* barrier, Place place) {
   if (!in_shared(into, static_cast<size_t>(bytes))) fail("%s:%d: a bulk copy goes outside shared memory", place.file, place.line);
   if (bytes % kChunk || reinterpret_cast<uintptr_t>(into) % kChunk || reinterpret_cast<uintptr_t>(from) % kChunk) fail("%s:%d: a bulk copy is not of whole 16 bytes, aligned", place.file, place.line);
   require_mbarrier(barrier, place);
-  Flight flight{{}, {}, barrier, bytes, place};
+  flights.push_back({{}, {}, barrier, bytes, place});
+  Flight& flight = flights.back();
   for (int i = 0; i < bytes; i += kChunk) flight.chunks.emplace_back(static_cast<char*>(into) + i, static_cast<const char*>(from) + i), flight.valid.push_back(kChunk);
-  fly(std::move(flight));
+  fly();
 }
 
 void store_box(const Box& t, const int (&at)[4], const void* from, Place place) {
   check_box(from, t, place);
-  Store store;
+  auto& groups = current().stores;
+  if (groups.empty()) groups.emplace_back();
+  Store& store = groups.back().emplace_back();
   each_chunk(t, at, static_cast<const char*>(from), [&](char* shared, char* memory, int valid) {
     record_asynchronous_read(shared, kChunk, current().number);
     if (valid && valid < kChunk) fail("%s:%d: a store of rows that are no multiple of 16 bytes", place.file, place.line);
     if (memory) store.from.push_back(shared), store.into.push_back(memory), hold(shared, 1);
   });
   if (mode().landing == Landing::early) carry_out(store);
-  auto& groups = current().stores;
-  if (groups.empty()) groups.emplace_back();
-  groups.back().push_back(std::move(store));
 }
 
 void commit_stores() {

@@ -107,10 +107,12 @@ void start_all(void** slots, unsigned) {
     fail("%s:%d: the warps of a warpgroup start different matrix instructions: another is at %s:%d", place.file, place.line, same.place.file, same.place.line);
   if (!warp.fenced) fail("%s:%d: no product_fence between what touched the registers last and the matrix instruction", place.file, place.line);
 
-  Started s{p, nullptr, {}, {}, false};
+  // Kept there also if the kernel ends here.
+  if (warp.groups.empty()) warp.groups.emplace_back();
+  Started& s = warp.groups.back().emplace_back(Started{p, nullptr, {}, {}, false});
   for (auto& group : warp.groups)
     for (auto& other : group)
-      if (other.sums->d[0] == first.d) s.sums = other.sums;
+      if (other.sums && other.sums->d[0] == first.d) s.sums = other.sums;
   if (s.sums && s.sums->n != p.n) fail("%s:%d: sums of %d columns are those of %d in a product that runs", place.file, place.line, p.n, s.sums->n);
   if (!s.sums) {
     s.sums = std::make_shared<Sums>();
@@ -137,8 +139,6 @@ void start_all(void** slots, unsigned) {
   }
   read_operand(p.b, p.transposed_b, 0, p.n, ignored, place, keep);
   if (mode().landing == Landing::early) execute(s, number, place);
-  if (warp.groups.empty()) warp.groups.emplace_back();
-  warp.groups.back().push_back(std::move(s));
 }
 
 }  // namespace
