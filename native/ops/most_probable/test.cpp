@@ -94,6 +94,16 @@ TEST(most_probable_by_formula) {  // q = 1/2, 1/4, 1/8, 1/8
   });
 }
 
+TEST(most_probable_of_equals_are_the_first) {  // also where only some of the equal ones are kept
+  on_devices([&](Device& device, const std::string& name, bool) {
+    const Shape s{2, 300, 7, 1, 1};
+    std::vector<float> logits(600);
+    for (size_t v = 300; v < 600; ++v) logits[v] = v % 100 == 99 ? 2.0f : v % 3 == 1 ? 1.0f : 0.0f;  // three of 2, then those of 1
+    const Result r = kernel(device, s, logits);
+    EXPECT((r.ids == std::vector<int32_t>{0, 1, 2, 3, 4, 5, 6, 99, 199, 299, 1, 4, 7, 10}), name);
+  });
+}
+
 TEST(most_probable_nan_is_seen) {
   on_devices([&](Device& device, const std::string& name, bool) {
     const Shape s{3, 40, 6, 1, 2};
