@@ -44,6 +44,25 @@ Napi::Value device_open(const Napi::CallbackInfo& info) {
   return make_handle(info.Env(), std::make_shared<Device>(threads, isa.empty() ? best_isa() : parse_isa(isa), gpu < 0 ? nullptr : open_gpu(static_cast<int>(gpu))));
 }
 
+Napi::Object described(Napi::Env env, const CudaProducts& products) {
+  Napi::Object facts = Napi::Object::New(env);
+  facts.Set("mode", products.mode);
+  if (!products.library.empty()) facts.Set("library", products.library), facts.Set("version", static_cast<double>(products.version));
+  if (!products.file.empty()) facts.Set("file", products.file);
+  Napi::Array choices = Napi::Array::New(env);
+  for (const CudaProducts::Choice& choice : products.choices) {
+    const auto seconds = [&](double s) { return s > 0 ? Napi::Value(Napi::Number::New(env, s)) : env.Null(); };
+    Napi::Object one = Napi::Object::New(env);
+    one.Set("product", choice.product);
+    one.Set("by", choice.by);
+    one.Set("ownSeconds", seconds(choice.own_seconds));
+    one.Set("librarySeconds", seconds(choice.library_seconds));
+    choices.Set(choices.Length(), one);
+  }
+  facts.Set("choices", choices);
+  return facts;
+}
+
 Napi::Value device_describe(const Napi::CallbackInfo& info) {
   const auto device = get_handle<Device>(info[0]);
   Napi::Object facts = Napi::Object::New(info.Env());
@@ -65,6 +84,7 @@ Napi::Value device_describe(const Napi::CallbackInfo& info) {
   if (const double bandwidth = stated_bandwidth(there)) gpu.Set("bandwidth", bandwidth);
   gpu.Set("driver", version(there.driver));
   gpu.Set("runtime", version(there.runtime));
+  gpu.Set("products", described(info.Env(), device->gpu->device->products()));
   facts.Set("availableMemory", static_cast<double>(there.available));
   facts.Set("gpu", gpu);
   return facts;

@@ -31,6 +31,24 @@ export interface GpuFacts {
   /** The newest CUDA that the driver is for. */
   driver: string
   runtime: string
+  products: ProductFacts
+}
+
+/** Who computes matrix products on a GPU (NICHELM_PRODUCTS, docs/cuda.md). */
+export interface ProductFacts {
+  mode: 'own' | 'cublaslt' | 'measured'
+  /** cuBLASLt's file and version, and the file that measurements are kept in; undefined where they are not used. */
+  library?: string
+  version?: number
+  file?: string
+  /** Products that were computed so far, by whom, and what was measured of both (null: nothing). */
+  choices: { product: string; by: 'own' | 'cublaslt'; ownSeconds: number | null; librarySeconds: number | null }[]
+}
+
+/** What results depend on of a device: its kind, and who computes matrix products on a GPU where that is not nichelm. */
+export function resultKind(kind: DeviceKind): string {
+  const products = process.env.NICHELM_PRODUCTS
+  return kind === 'cuda' && products && products !== 'own' ? `cuda, products: ${products}` : kind
 }
 
 export interface DeviceFacts {

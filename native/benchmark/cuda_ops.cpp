@@ -1,7 +1,7 @@
 // The ops of a training step on a GPU. FLOPs and bytes are those that must be: what a kernel computes or reads twice counts for nothing.
 #include <array>
 
-#include "benchmark/cuda.h"
+#include "benchmark/cuda_serving.h"
 #include "cuda/peak.h"
 
 namespace nichelm::benchmark {
@@ -219,7 +219,7 @@ std::vector<Result> memory_bound(CudaDevice& device, const CudaSettings& setting
 }  // namespace
 
 const std::vector<CudaEntry>& cuda_entries() {
-  static const std::vector<CudaEntry> all{{"matmul", matmul}, {"attention", attention}, {"loss", loss}, {"memory", memory_bound}, {"steps", cuda_steps}};
+  static const std::vector<CudaEntry> all{{"matmul", matmul}, {"attention", attention}, {"loss", loss}, {"memory", memory_bound}, {"kmeans", cuda_kmeans}, {"inference", cuda_inference}, {"steps", cuda_steps}};
   return all;
 }
 

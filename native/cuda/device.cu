@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cuda/kernel.h"
+#include "cuda/products.h"
 
 namespace nichelm {
 
@@ -32,9 +33,28 @@ void* device_memory(size_t bytes) {
   throw Error(ErrorCode::memory, "out of memory on the GPU: " + mebibytes(bytes) + " are needed, " + mebibytes(available) + " of " + mebibytes(all) + " are available");
 }
 
+struct Event {
+  cudaEvent_t event = nullptr;
+  Event() { check_cuda(cudaEventCreate(&event), "cudaEventCreate"); }
+  ~Event() { cudaEventDestroy(event); }
+  Event(const Event&) = delete;
+};
+
+// Seconds of the calls by the GPU's own clock. Waits for them.
+template <class Calls> double timed(cudaStream_t stream, const Calls& calls) {
+  const Event begin, end;
+  float milliseconds = 0;
+  check_cuda(cudaEventRecord(begin.event, stream), "cudaEventRecord");
+  calls();
+  check_cuda(cudaEventRecord(end.event, stream), "cudaEventRecord");
+  check_cuda(cudaEventSynchronize(end.event), "a kernel");
+  check_cuda(cudaEventElapsedTime(&milliseconds, begin.event, end.event), "cudaEventElapsedTime");
+  return static_cast<double>(milliseconds) * 1e-3;
+}
+
 class Stream : public Cuda {
  public:
-  Stream(int multiprocessors, bool hopper) : multiprocessors_(multiprocessors), hopper_(hopper) {
+  Stream(const cudaDeviceProp& properties, bool hopper) : multiprocessors_(properties.multiProcessorCount), hopper_(hopper), products_(said(properties, hopper)) {
     check_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
   }
   ~Stream() override {
@@ -42,15 +62,15 @@ class Stream : public Cuda {
     for (void* memory : outgrown_) cudaFree(memory);
     cudaStreamDestroy(stream_);
   }
-  cudaStream_t stream() const { return stream_; }
-  bool recording = false;
+  cudaStream_t handle() const { return stream_; }
+  void set_recording(bool on) { recording_ = on; }
 
   // Grows on first use and is kept. A buffer that was outgrown stays too: calls that are running, or were recorded, hold its place.
   void* scratch(int64_t bytes, int slot) override {
     Buffer& buffer = buffers_.at(static_cast<size_t>(slot));
     const size_t wanted = static_cast<size_t>(std::max<int64_t>(bytes, 256));
     if (buffer.bytes >= wanted) return buffer.data;
-    if (recording) throw Error(ErrorCode::device, "CUDA: calls must run once before they are recorded");
+    if (recording_) throw Error(ErrorCode::device, "CUDA: calls must run once before they are recorded");
     void* const memory = device_memory(wanted);
     if (buffer.data) outgrown_.push_back(buffer.data);
     buffer = {memory, wanted};
@@ -58,12 +78,25 @@ class Stream : public Cuda {
   }
   int multiprocessors() const override { return multiprocessors_; }
   bool hopper() const override { return hopper_; }
+  Products& products() override { return products_; }
+  void* stream() override { return stream_; }
+  bool recording() const override { return recording_; }
+  double seconds(const std::function<void()>& calls, int times) override {
+    return timed(stream_, [&] {
+      for (int i = 0; i < times; ++i) calls();
+    }) / times;
+  }
 
  private:
+  // What measurements of products belong to.
+  static std::string said(const cudaDeviceProp& p, bool hopper) {
+    return std::string(p.name) + ", " + std::to_string(p.major) + "." + std::to_string(p.minor) + ", " + std::to_string(p.multiProcessorCount) + " multiprocessors" + (hopper ? ", by wgmma" : "");
+  }
   struct Buffer { void* data = nullptr; size_t bytes = 0; };
   int multiprocessors_;
-  bool hopper_;
-  std::array<Buffer, 4> buffers_;
+  bool hopper_, recording_ = false;
+  Products products_;
+  std::array<Buffer, kScratchSlots> buffers_;
   std::vector<void*> outgrown_;
 };
 
@@ -77,24 +110,12 @@ class Graph : public CudaGraph {
   ~Graph() override { cudaGraphExecDestroy(executable_); }
   void replay() override { check_cuda(cudaGraphLaunch(executable_, stream_), "cudaGraphLaunch"); }
   double seconds(int times) override {
-    const Event begin, end;
-    float milliseconds = 0;
-    check_cuda(cudaEventRecord(begin.event, stream_), "cudaEventRecord");
-    for (int i = 0; i < times; ++i) replay();
-    check_cuda(cudaEventRecord(end.event, stream_), "cudaEventRecord");
-    check_cuda(cudaEventSynchronize(end.event), "a kernel");
-    check_cuda(cudaEventElapsedTime(&milliseconds, begin.event, end.event), "cudaEventElapsedTime");
-    return static_cast<double>(milliseconds) * 1e-3 / times;
+    return timed(stream_, [&] {
+      for (int i = 0; i < times; ++i) replay();
+    }) / times;
   }
 
  private:
-  struct Event {
-    cudaEvent_t event = nullptr;
-    Event() { check_cuda(cudaEventCreate(&event), "cudaEventCreate"); }
-    ~Event() { cudaEventDestroy(event); }
-    Event(const Event&) = delete;
-  };
-
   cudaGraphExec_t executable_ = nullptr;
   cudaStream_t stream_;
 };
@@ -116,11 +137,11 @@ class Device : public CudaDevice {
     // Its own instructions are in code for the architecture of that very name only. They can be left out, to compare.
     const char* wanted = std::getenv("NICHELM_HOPPER");
     const bool hopper = properties_.major == 9 && std::strstr(NICHELM_CUDA_ARCHITECTURES, "90a") && !(wanted && std::string(wanted) == "off");
-    stream_ = std::make_unique<Stream>(properties_.multiProcessorCount, hopper);
+    stream_ = std::make_unique<Stream>(properties_, hopper);
     check_cuda(cudaMallocHost(&pinned_, kPinned), "cudaMallocHost");
   }
   ~Device() override {
-    cudaStreamSynchronize(stream_->stream());
+    cudaStreamSynchronize(stream_->handle());
     cudaFreeHost(pinned_);
   }
 
@@ -133,6 +154,7 @@ class Device : public CudaDevice {
     return {properties_.name, properties_.major, properties_.minor, properties_.multiProcessorCount, static_cast<int64_t>(all), static_cast<int64_t>(available), driver, runtime, count};
   }
 
+  CudaProducts products() override { return stream_->products().describe(); }
   void* allocate(int64_t bytes) override {
     enter();
     return device_memory(static_cast<size_t>(std::max<int64_t>(bytes, 1)));
@@ -148,21 +170,21 @@ class Device : public CudaDevice {
       const auto part = static_cast<size_t>(std::min(kPinned, bytes - done));
       synchronize();  // the buffer's last copy
       std::memcpy(pinned_, static_cast<const char*>(from) + done, part);
-      check_cuda(cudaMemcpyAsync(static_cast<char*>(to) + done, pinned_, part, cudaMemcpyHostToDevice, stream_->stream()), "cudaMemcpyAsync");
+      check_cuda(cudaMemcpyAsync(static_cast<char*>(to) + done, pinned_, part, cudaMemcpyHostToDevice, stream_->handle()), "cudaMemcpyAsync");
     }
   }
   void read(const void* from, void* into, int64_t bytes) override {
     enter();
     for (int64_t done = 0; done < bytes; done += kPinned) {
       const auto part = static_cast<size_t>(std::min(kPinned, bytes - done));
-      check_cuda(cudaMemcpyAsync(pinned_, static_cast<const char*>(from) + done, part, cudaMemcpyDeviceToHost, stream_->stream()), "cudaMemcpyAsync");
+      check_cuda(cudaMemcpyAsync(pinned_, static_cast<const char*>(from) + done, part, cudaMemcpyDeviceToHost, stream_->handle()), "cudaMemcpyAsync");
       synchronize();
       std::memcpy(static_cast<char*>(into) + done, pinned_, part);
     }
   }
   void zero(void* at, int64_t bytes) override {
     enter();
-    check_cuda(cudaMemsetAsync(at, 0, static_cast<size_t>(bytes), stream_->stream()), "cudaMemsetAsync");
+    check_cuda(cudaMemsetAsync(at, 0, static_cast<size_t>(bytes), stream_->handle()), "cudaMemsetAsync");
   }
 
   bool computes(const char* op) const override { return has_cuda_kernel(op); }
@@ -174,22 +196,22 @@ class Device : public CudaDevice {
     enter();
     synchronize();
     cudaGraph_t graph = nullptr;
-    check_cuda(cudaStreamBeginCapture(stream_->stream(), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
-    stream_->recording = true;
+    check_cuda(cudaStreamBeginCapture(stream_->handle(), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+    stream_->set_recording(true);
     try {
       calls();
     } catch (...) {
-      stream_->recording = false;
-      cudaStreamEndCapture(stream_->stream(), &graph);
+      stream_->set_recording(false);
+      cudaStreamEndCapture(stream_->handle(), &graph);
       if (graph) cudaGraphDestroy(graph);
       cudaGetLastError();
       throw;
     }
-    stream_->recording = false;
-    check_cuda(cudaStreamEndCapture(stream_->stream(), &graph), "cudaStreamEndCapture");
-    return std::make_unique<Graph>(graph, stream_->stream());
+    stream_->set_recording(false);
+    check_cuda(cudaStreamEndCapture(stream_->handle(), &graph), "cudaStreamEndCapture");
+    return std::make_unique<Graph>(graph, stream_->handle());
   }
-  void synchronize() override { check_cuda(cudaStreamSynchronize(stream_->stream()), "a kernel"); }
+  void synchronize() override { check_cuda(cudaStreamSynchronize(stream_->handle()), "a kernel"); }
 
  private:
   static constexpr int64_t kPinned = 16 << 20;

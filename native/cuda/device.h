@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace nichelm {
 
@@ -15,6 +16,15 @@ struct CudaDescription {
   int64_t memory, available;   // bytes
   int driver, runtime;         // CUDA versions, 1000 major + 10 minor
   int devices;                 // how many the process may use
+};
+
+// Who computes matrix products (products.h).
+struct CudaProducts {
+  struct Choice { std::string product, by; double own_seconds, library_seconds; };  // by: own or cublaslt; seconds 0: not measured
+  std::string mode;            // own, cublaslt or measured
+  std::string library, file;   // cuBLASLt's and that of measurements; empty: none
+  int64_t version = 0;         // of cuBLASLt
+  std::vector<Choice> choices; // so far
 };
 
 // Calls that were recorded, with their operands' places.
@@ -31,6 +41,7 @@ class CudaDevice {
  public:
   virtual ~CudaDevice() = default;
   virtual CudaDescription describe() = 0;
+  virtual CudaProducts products() = 0;
 
   // Memory of the device, 256-byte aligned. Throws a memory error that says how much was asked for and how much there is.
   virtual void* allocate(int64_t bytes) = 0;

@@ -10,7 +10,7 @@
 namespace nichelm {
 
 // Raised when CudaDevice changes.
-constexpr uint64_t kCudaInterface = 1;
+constexpr uint64_t kCudaInterface = 2;
 
 inline uint64_t cuda_fingerprint() {
   uint64_t hash = 14695981039346656037ull;  // FNV-1a

@@ -7,6 +7,8 @@
 #include "emulator/cuda.h"
 #endif
 
+#include <functional>
+
 #include "cuda/registry.h"
 #include "runtime/bf16.h"
 #include "runtime/op.h"
@@ -17,6 +19,9 @@ namespace nichelm {
 // What a CUDA call answered, as an error that says which call it was.
 void check_cuda(cudaError_t status, const char* what);
 #endif
+
+class Products;
+constexpr int kScratchSlots = 6;
 
 class Cuda {
  public:
@@ -37,7 +42,8 @@ class Cuda {
 #endif
   }
 
-  // Memory for the calls of one op, 256-byte aligned, which the next op may overwrite. slot tells apart buffers that are held at once.
+  // Memory for the calls of one op, 256-byte aligned, which the next op may overwrite. slot, below kScratchSlots, tells apart buffers that are held at once: ops
+  // have 0 to 2, their matrix products the others.
   virtual void* scratch(int64_t bytes, int slot = 0) = 0;
   template <class T> T* scratch_of(int64_t count, int slot = 0) { return static_cast<T*>(scratch(count * static_cast<int64_t>(sizeof(T)), slot)); }
 
@@ -45,6 +51,12 @@ class Cuda {
   virtual int multiprocessors() const = 0;
   // Whether kernels of Hopper's own instructions (cuda/warpgroup.h) run here.
   virtual bool hopper() const = 0;
+
+  // For what is not launched here but by a library, and for choosing between the two.
+  virtual Products& products() = 0;
+  virtual void* stream() = 0;           // the cudaStream_t
+  virtual bool recording() const = 0;   // calls are recorded now, not run
+  virtual double seconds(const std::function<void()>& calls, int times) = 0;  // of one of so many runs of the calls, by the device's clock; not while recording
 
  protected:
 #ifdef __CUDACC__

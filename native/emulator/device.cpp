@@ -9,6 +9,7 @@
 #include <new>
 
 #include "cuda/kernel.h"
+#include "cuda/products.h"
 
 namespace nichelm::emulator {
 namespace {
@@ -38,10 +39,19 @@ class Stream : public Cuda {
   }
   int multiprocessors() const override { return 4; }  // few, so that tests of moderate shapes reach the large tiles too
   bool hopper() const override { return major_ == 9; }
+  Products& products() override { return products_; }
+  void* stream() override { return nullptr; }
+  bool recording() const override { return false; }  // what is replayed is run as at first
+  double seconds(const std::function<void()>& calls, int times) override {
+    const auto begin = std::chrono::steady_clock::now();
+    for (int i = 0; i < times; ++i) calls();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / times;
+  }
 
  private:
   int major_;
-  std::array<std::unique_ptr<Memory>, 4> buffers_;
+  std::array<std::unique_ptr<Memory>, kScratchSlots> buffers_;
+  Products products_{"emulated by the CPU"};
 };
 
 struct Call { CudaKernel kernel; const void* op; };
@@ -70,6 +80,7 @@ class Device : public CudaDevice {
     const auto bytes = [](int pages) { return static_cast<int64_t>(sysconf(pages)) * sysconf(_SC_PAGESIZE); };
     return {"emulated by the CPU", major_, 0, stream_.multiprocessors(), bytes(_SC_PHYS_PAGES), bytes(_SC_AVPHYS_PAGES), 0, 0, 1};
   }
+  CudaProducts products() override { return stream_.products().describe(); }
   void* allocate(int64_t bytes) override {
     auto memory = std::make_unique<Memory>(bytes);
     void* data = memory->data();

@@ -12,6 +12,10 @@ struct Launcher : Cuda {
   void* scratch(int64_t, int) override { return nullptr; }
   int multiprocessors() const override { return 1; }
   bool hopper() const override { return true; }
+  Products& products() override { fail("a kernel under test has no products"); }
+  void* stream() override { return nullptr; }
+  bool recording() const override { return false; }
+  double seconds(const std::function<void()>&, int) override { return 0; }
 };
 
 // What the emulator says of a kernel; empty if nothing. shared in bytes.

@@ -1,10 +1,12 @@
 #include "test/devices.h"
 
+#include <cstdio>
 #include <cstdlib>
 #include <iterator>
 #include <sstream>
 
 #include "cuda/load.h"
+#include "test/environment.h"
 #ifdef NICHELM_EMULATOR
 #include "emulator/device.h"
 #include "emulator/grid.h"
@@ -70,6 +72,31 @@ const std::vector<CudaChoice>& cuda_devices() {
       static const std::unique_ptr<CudaDevice> gpu = open_cuda();
       choices.push_back({gpu.get(), "cuda, " + gpu->describe().name, [] {}});
       choices.push_back({gpu.get(), "cuda once more", [] {}});  // the same bits again
+    }
+    return choices;
+  }();
+  return all;
+}
+
+const std::vector<CudaChoice>& library_devices() {
+  static const std::vector<CudaChoice> all = [] {
+    std::vector<CudaChoice> choices;
+#ifdef NICHELM_EMULATOR
+    if (chosen_device("cuda-emulated")) {
+      const Environment variables{{"NICHELM_PRODUCTS", "cublaslt"}, {"NICHELM_CUBLASLT", NICHELM_FAKE_CUBLASLT}};
+      static const std::unique_ptr<CudaDevice> emulated = emulator::open_device();
+      emulated->products();  // now, while the variables are set
+      choices.push_back({emulated.get(), "cuda-emulated with a stand-in for cuBLASLt", [] { emulator::set_mode({}); }});
+    }
+#endif
+    if (chosen_device("cuda")) {
+      const Environment variables{{"NICHELM_PRODUCTS", "cublaslt"}};
+      static const std::unique_ptr<CudaDevice> gpu = open_cuda();
+      try {
+        choices.push_back({gpu.get(), "cuda with cuBLASLt " + std::to_string(gpu->products().version), [] {}});
+      } catch (const Error& e) {
+        std::printf("cuBLASLt is not tested: %s\n", e.what());
+      }
     }
     return choices;
   }();

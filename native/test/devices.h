@@ -109,6 +109,17 @@ template <class Body> void on_devices(const Body& body, Gpus gpus = Gpus::alike)
   }
 }
 
+// Of CUDA devices those whose matrix products are cuBLASLt's: of the emulator by a stand-in (native/emulator/fake_cublaslt.cpp), of the GPU where there is the
+// real one.
+const std::vector<CudaChoice>& library_devices();
+template <class Body> void on_library_devices(const Body& body) {
+  for (const CudaChoice& choice : library_devices()) {
+    choice.prepare();
+    Device device(*choice.device);
+    body(device, choice.name, true);
+  }
+}
+
 // What any op must not accept: runs check() and expects its message to hold the words.
 template <class Op> bool refuses(const Op& op, const std::string& words) {
   try {

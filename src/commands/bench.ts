@@ -5,7 +5,7 @@ import { countMethod, RECOMPUTE, type NetworkOptions, type Recompute } from '../
 import { measureStep } from '../train/index.js'
 import { benchKmeans, benchTokenizer } from './benchData.js'
 import { benchInference } from './benchInference.js'
-import { about, rated, share, timed, traffic, utilisation } from './benchTimed.js'
+import { about, productsText, rated, share, timed, traffic, utilisation } from './benchTimed.js'
 import { define, deviceOptions, group, interruption, jsonOption, openDevice, print } from './frame.js'
 import { methodOptions, methodSizes } from './methodOptions.js'
 import { modelOptions } from './modelOptions.js'
@@ -56,7 +56,7 @@ const matmul = define({
   examples: [['bench matmul -m 1024 -n 1024 -k 1024 --precision f32', 'FLOP/s, and the share of the measured peak']],
   run: async ({ m, n, k, steps, device, threads, precision, json }) => {
     const result = { m, n, k, ...await timed({ device, threads, precision, steps }, dtype => void matmulOp(persistent('a', dtype, [m, k]), persistent('b', dtype, [k, n]), { into: persistent('c', dtype, [m, n]) })) }
-    print(json, result, () => `${m} x ${n} x ${k}, ${precision}: ${(1000 * result.seconds).toFixed(2)} ms, ${share(result)}`)
+    print(json, result, () => `${m} x ${n} x ${k}, ${precision}: ${(1000 * result.seconds).toFixed(2)} ms, ${share(result)}${productsText(result.products)}`)
   },
 })
 

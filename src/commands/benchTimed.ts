@@ -1,4 +1,4 @@
-import { Arena, type Device, type DeviceFacts } from '../../bindings/index.js'
+import { Arena, type Device, type DeviceFacts, type ProductFacts } from '../../bindings/index.js'
 import { NichelmError } from '../base/errors.js'
 import { Layout, lower } from '../graph/lower.js'
 import { trace } from '../graph/op.js'
@@ -18,6 +18,10 @@ const impossible = (what: string): NichelmError => new NichelmError('INTERNAL', 
 
 export const share = ({ device, flopsPerSecond, peakFlopsPerSecond: peak, peakFraction }: Rated): string =>
   `${(flopsPerSecond / 1e9).toFixed(1)} GFLOP/s${peak === null || peakFraction === null ? '' : `, ${(100 * peakFraction).toFixed(1)}% of ${device === 'cuda' ? `the ${(peak / 1e12).toFixed(0)} TFLOP/s that its maker states` : 'the measured peak'}`}`
+
+/** Who computed matrix products, where nichelm's own kernels were not the only ones to choose from. */
+export const productsText = (products: ProductFacts | undefined): string => (products?.choices ?? []).map(({ product, by, ownSeconds: own, librarySeconds: library }) =>
+  `\n${product}: by ${by === 'own' ? 'nichelm' : 'cuBLASLt'}${own === null || library === null ? '' : `, ${(1000 * own).toFixed(3)} ms by nichelm and ${(1000 * library).toFixed(3)} by cuBLASLt when it was measured`}`).join('')
 
 export const utilisation = (tokensPerSecond: number, flopsPerToken: number, peak: number | undefined): string =>
   peak === undefined ? '' : `\nutilisation = tokens/s x FLOPs a token / peak FLOP/s = ${tokensPerSecond.toFixed(0)} x ${flopsPerToken.toExponential(3)} / ${peak.toExponential(3)}`
@@ -47,5 +51,6 @@ export async function timed({ device: name, threads, precision, steps }: { devic
   const bandwidthFraction = gpu?.bandwidth === undefined ? null : bytesPerSecond / gpu.bandwidth
   // Less than the second-level cache holds may be faster than the memory.
   if (bandwidthFraction !== null && bandwidthFraction > 1 && bytes > 512 * 2 ** 20) throw impossible(`${(100 * bandwidthFraction).toFixed(1)}% of the bandwidth of ${gpu!.name}`)
-  return { ...about(device.describe()), precision, steps, seconds, ...rated(device, lowered.flops / seconds, peak), bytesPerSecond, bandwidthFraction }
+  const products = device.describe().gpu?.products
+  return { ...about(device.describe()), precision, steps, seconds, ...rated(device, lowered.flops / seconds, peak), bytesPerSecond, bandwidthFraction, ...(products && products.mode !== 'own' ? { products } : {}) }
 }

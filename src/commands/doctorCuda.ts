@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { delimiter, join } from 'node:path'
-import { cudaLibrary, Device, type GpuFacts } from '../../bindings/index.js'
+import { cudaLibrary, Device, type GpuFacts, type ProductFacts } from '../../bindings/index.js'
 import { NichelmError } from '../base/errors.js'
 import { cast, matmul } from '../graph/ops/index.js'
 import { persistent } from '../graph/tensor.js'
@@ -17,7 +17,7 @@ export async function cuda(): Promise<Finding[]> {
   const findings: Finding[] = [{ what: 'NVIDIA driver', ok: true, found: driver === null ? 'no NVIDIA driver (libcuda.so.1 was not found): the device is cpu' : `for CUDA ${driver} and older` }]
   findings.push({ what: 'CUDA kernels', ok: built || driver === null, found: built ? path : `not built (${path})`, fix: 'Build them with `npm run build:cuda`; it needs nvcc (docs/cuda.md).' })
   if (built && (driver !== null || process.env.NICHELM_CUDA_LIBRARY)) findings.push(...await gpus())
-  return [...findings, library('cuBLASLt', ['libcublasLt.so.13', 'libcublasLt.so.12']), library('NCCL', ['libnccl.so.2'])]
+  return [...findings, library('cuBLASLt', ['libcublasLt.so.13', 'libcublasLt.so.12'], 'used where NICHELM_PRODUCTS is cublaslt or measured', process.env.NICHELM_CUBLASLT), library('NCCL', ['libnccl.so.2'], 'not used yet')]
 }
 
 async function gpus(): Promise<Finding[]> {
@@ -28,7 +28,7 @@ async function gpus(): Promise<Finding[]> {
       const { gpu, availableMemory } = device.describe()
       if (index === 0) findings.push({ what: 'CUDA runtime', ok: true, found: gpu!.runtime })
       count = gpu!.devices
-      findings.push({ what: `GPU ${index}`, ok: true, found: `${gpu!.name}, compute capability ${gpu!.capability}, ${gpu!.multiprocessors} multiprocessors, ${gigabytes(availableMemory)} of ${gigabytes(gpu!.memory)} GB free${await measured(gpu!)}` })
+      findings.push({ what: `GPU ${index}`, ok: true, found: `${gpu!.name}, compute capability ${gpu!.capability}, ${gpu!.multiprocessors} multiprocessors, ${gigabytes(availableMemory)} of ${gigabytes(gpu!.memory)} GB free${await measured(gpu!)}${productsOf(gpu!.products)}` })
     } catch (error) {
       const { message, fix } = error instanceof NichelmError ? error : { message: String(error), fix: undefined }
       findings.push({ what: `GPU ${index}`, ok: false, found: message, ...(fix ? { fix } : {}) })
@@ -36,6 +36,8 @@ async function gpus(): Promise<Finding[]> {
   }
   return findings
 }
+
+const productsOf = ({ mode, version, file }: ProductFacts): string => mode === 'own' ? '' : `; products by ${mode === 'measured' ? `whichever was measured faster (${file})` : 'cuBLASLt'}, cuBLASLt ${version}`
 
 /** Rounding 1 GiB of f32 to bf16, and the product of two matrices of 4096 x 4096 in bf16. An emulated GPU has no driver, and no speed worth telling. */
 async function measured({ index, driver, memory }: GpuFacts): Promise<string> {
@@ -46,13 +48,14 @@ async function measured({ index, driver, memory }: GpuFacts): Promise<string> {
   return `; moves ${(copy.bytesPerSecond / 1e9).toFixed(0)} GB/s (read and written), multiplies ${(product.flopsPerSecond / 1e12).toFixed(1)} TFLOP/s in bf16`
 }
 
-/** A library of NVIDIA's, where the loader, the toolkit or Python's wheels have it. nichelm does not use them yet. */
-function library(what: string, names: readonly string[]): Finding {
+/** A library of NVIDIA's, where the loader, the toolkit or Python's wheels have it. */
+function library(what: string, names: readonly string[], use: string, named?: string): Finding {
+  if (named) return existsSync(named) ? { what, ok: true, found: `${named} (${use})` } : { what, ok: false, found: `${named}, which NICHELM_CUBLASLT names, is not there`, fix: 'Name another file, or leave the variable out.' }
   const folders = [...(process.env.LD_LIBRARY_PATH ?? '').split(delimiter), ...['CUDA_HOME', 'CUDA_PATH'].flatMap(name => process.env[name] ? [join(process.env[name], 'lib64')] : []), '/usr/local/cuda/lib64', ...wheels()].filter(Boolean)
   const listed = spawnSync('ldconfig', ['-p'], { encoding: 'utf8' }).stdout ?? ''
   for (const name of names) {
     const found = new RegExp(`${name.replaceAll('.', '\\.')} .*=> (.+)`).exec(listed)?.[1] ?? folders.map(folder => join(folder, name)).find(file => existsSync(file))
-    if (found) return { what, ok: true, found: `${found} (not used yet)` }
+    if (found) return { what, ok: true, found: `${found} (${use})` }
   }
   return { what, ok: true, found: `not found (not needed); looked for ${names.join(', ')} by ldconfig and in ${[...new Set(folders)].join(', ')}` }
 }

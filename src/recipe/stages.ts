@@ -1,7 +1,8 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { resultKind } from '../../bindings/index.js'
 import { NichelmError } from '../base/errors.js'
-import type { Recompute } from '../model/index.js'
+import type { Precision, Recompute } from '../model/index.js'
 import { addCosts, type TrainSettings } from '../train/index.js'
 import { sharedRows } from '../sampling/index.js'
 import { budgetSteps, cellId, pretrainBatch, pretrainRate, pretrainWarmup, runKey, shortCount, type Cell } from './cell.js'
@@ -93,6 +94,9 @@ export class Stages {
     return { settings: { field }, inputs: files.map(file => this.options.fingerprints.get(file)!) }
   }
 
+  /** What results depend on of the device. */
+  get #device(): { kind: string; precision: Precision } { return { kind: resultKind(this.setup.device.kind), precision: this.setup.device.precision } }
+
   #cost(work: Work): StageCost { return this.options.costOf?.(work) ?? {} }
 
   tokenizer(): Stage<TokenizerResult> {
@@ -133,7 +137,7 @@ export class Stages {
   /** Clusters of slm-is, or as many as there are experts. */
   clustering(count: number, seed: number): Stage<ClustersResult> {
     const { embedder, dimensions, sample } = this.setup.clusters, corpus = this.generic(), tokenizer = this.tokenizer()
-    const settings = { embedder, dimensions, sample, count }, { kind } = this.setup.device
+    const settings = { embedder, dimensions, sample, count }, { kind } = this.#device
     return this.#stage('clusters', {
       name: `clusters${this.clusterCount(count, this.options.naming.clusters)}${this.seed(seed)}`, early: true, needs: [corpus],
       planned: { clusters: count, dimensions, sample, iterations: 0, costs: NO_COSTS }, settings: { ...settings, seed, ...(kind === 'cpu' ? {} : { kind }) },
@@ -186,7 +190,7 @@ export class Stages {
   pretrained(cell: Cell, expert?: number): Pretrained {
     const { setup } = this, { method, seed, experts } = cell, all = this.#runSteps(cell), total = all.at(-1)!, steps = budgetSteps(setup, cell)
     const suffix = this.#pretrainedSuffix(cell, expert), label = `${method}${suffix}`
-    const { tokens: _, steps: __, largeRate: ___, ...given } = setup.pretrain, { checkpointEvery, keep, recompute, ...decisive } = given, { kind, precision } = setup.device
+    const { tokens: _, steps: __, largeRate: ___, ...given } = setup.pretrain, { checkpointEvery, keep, recompute, ...decisive } = given, { kind, precision } = this.#device
     const choice = method === 'llm' ? setup.llm : setup.model, projected = method === 'slm-pn' ? { ...setup.projected, experts: experts! } : undefined
     const changes = { rate: pretrainRate(setup, method), batch: pretrainBatch(setup, method), steps: total, warmup: pretrainWarmup(setup, method, total) }
     const generic = this.generic(), validation = this.genericHeldout(), tokenizer = this.tokenizer(), snapshots = all.slice(0, -1)
@@ -273,7 +277,7 @@ export class Stages {
 
   /** The expert that is best before fine-tuning. `experts`: what gives the models' folders once `needs` are complete. */
   choose(cell: Cell, label: string, experts: readonly number[], needs: readonly Stage[], snapshot: number | null, input: () => ExpertsInput): Stage<ChooseResult> {
-    const { choice: { windows }, finetune: { validationShare }, device: { kind, precision } } = this.setup, corpus = this.domain(cell), { seed } = cell
+    const { choice: { windows }, finetune: { validationShare } } = this.setup, { kind, precision } = this.#device, corpus = this.domain(cell), { seed } = cell
     return this.#stage('choose', {
       name: `choose-${label}-${cell.domain}${this.size(cell.dataTokens)}`, settings: { experts: [...experts], windows, validationShare, seed, snapshot, kind, precision }, needs: [...needs, corpus],
       planned: { expert: -1, nll: [], costs: NO_COSTS },
@@ -283,7 +287,7 @@ export class Stages {
 
   /** Fine-tuning of a model on the cell's domain, or for slm-nopt training from a random start. */
   finetune(cell: Cell, from: ModelSource | null, tokens: number, teacher?: ModelSource): Stage<RunResult> {
-    const { setup } = this, { method, seed, dataTokens } = cell, { kind, precision } = setup.device
+    const { setup } = this, { method, seed, dataTokens } = cell, { kind, precision } = this.#device
     const { rate: _, steps: __, bySize: ___, replay, validationShare, ...given } = setup.finetune
     const usual = finetuneLength(dataTokens ?? tokens, setup.pretrain.rate, setup.finetune)
     const own = method === 'slm-nopt' ? { rate: setup.nopt.rate ?? setup.pretrain.rate, steps: setup.nopt.steps }
@@ -315,7 +319,7 @@ export class Stages {
   }
 
   evaluate(name: string, model: ModelSource, corpus: Stage): Stage<EvaluateResult> {
-    const { kind, precision } = this.setup.device
+    const { kind, precision } = this.#device
     return this.#stage('evaluate', {
       name: `evaluate-${name}`, settings: { kind, precision, snapshot: model.snapshot ?? undefined }, needs: [model.stage, corpus], planned: QUALITY,
       run: at => this.options.steps.evaluate(at, { model: model.folder(), corpus: corpus.folder }),
@@ -323,7 +327,7 @@ export class Stages {
   }
 
   evaluateExperts(name: string, cell: Cell, needs: readonly Stage[], snapshot: number | null, input: () => ExpertsInput): Stage<EvaluateResult> {
-    const { kind, precision } = this.setup.device, corpus = this.genericHeldout(), assignments = this.assign(corpus, cell.experts!, cell.seed)
+    const { kind, precision } = this.#device, corpus = this.genericHeldout(), assignments = this.assign(corpus, cell.experts!, cell.seed)
     return this.#stage('evaluate-experts', {
       name: `evaluate-${name}-generic`, settings: { kind, precision, snapshot }, needs: [...needs, corpus, assignments], planned: QUALITY,
       run: at => this.options.steps.evaluateExperts(at, { experts: input(), corpus: corpus.folder, assignments: assignments.folder }),

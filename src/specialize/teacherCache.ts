@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
-import type { Device } from '../../bindings/index.js'
+import { resultKind, type Device } from '../../bindings/index.js'
 import { NichelmError } from '../base/errors.js'
 import { makeFolder, readJson, sha256, writeJson } from '../base/files.js'
 import { fromF16, toF16 } from '../base/half.js'
@@ -25,7 +25,7 @@ const partSchema = z.strictObject({ first: z.int().min(0), windows: z.int().min(
 const schema = z.strictObject({
   format: z.literal(FORMAT),
   version: z.literal(1),
-  identity: z.strictObject({ teacher: z.string(), corpus: z.string(), temperature: z.number(), k: z.int().min(1), probabilities: z.enum(['f16', 'f32']), precision: z.enum(['f32', 'bf16']), device: z.literal('cuda').optional() }),
+  identity: z.strictObject({ teacher: z.string(), corpus: z.string(), temperature: z.number(), k: z.int().min(1), probabilities: z.enum(['f16', 'f32']), precision: z.enum(['f32', 'bf16']), device: z.string().optional() }),
   parts: z.array(partSchema).min(1),
 })
 type Part = z.infer<typeof partSchema>
@@ -69,7 +69,7 @@ export interface CacheOptions extends CacheSettings {
  */
 export async function cacheTeacher(options: CacheOptions): Promise<TeacherCache> {
   const { folder, teacher, corpus, k, temperature, device, precision, probabilities = 'f16', partBytes = PART_BYTES, onProgress } = options
-  const identity = { teacher: teacher.hash, corpus: corpus.hash, temperature, k, probabilities, precision, ...(device.describe().kind === 'cuda' ? { device: 'cuda' as const } : {}) }
+  const identity = { teacher: teacher.hash, corpus: corpus.hash, temperature, k, probabilities, precision, ...(device.describe().kind === 'cuda' ? { device: resultKind('cuda') } : {}) }
   const file = join(folder, MANIFEST_FILE)
   if (existsSync(file)) {
     const cache = new TeacherCache(folder, corpus)

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Device } from '../../bindings/index.js'
+import { resultKind, type Device } from '../../bindings/index.js'
 import { NichelmError } from '../base/errors.js'
 import { readJson, sha256, writeJson } from '../base/files.js'
 import { countParameters, ModelSession, saveModel, type DistillationOptions, type HostRows, type ModelConfig, type NetworkOptions, type Precision, type StoredModel } from '../model/index.js'
@@ -113,7 +113,7 @@ const resultFile = (folder: string): string => join(folder, 'result.json')
 function claim({ folder, device, config, precision, settings, start, identity, length, network, distill, snapshots }: TrainOptions): { result: TrainResult } | { write: () => void } {
   // What changes no bit of the result may differ from start to start. Kinds of devices round differently: what one began, another may not go on with.
   const { keep: _, checkpointEvery: __, recompute: ___, ...decisive } = settings, { kind } = device.describe()
-  const configuration = { config, precision, settings: decisive, length: length ?? config.context, seed: start.seed ?? null, network: network ?? null, ...(distill ? { distill } : {}), snapshots: snapshots ?? [], identity, ...(kind === 'cpu' ? {} : { device: kind }) }
+  const configuration = { config, precision, settings: decisive, length: length ?? config.context, seed: start.seed ?? null, network: network ?? null, ...(distill ? { distill } : {}), snapshots: snapshots ?? [], identity, ...(kind === 'cpu' ? {} : { device: resultKind(kind) }) }
   const hash = sha256(JSON.stringify(configuration)), file = join(folder, 'run.json')
   if (!existsSync(file)) return { write: () => writeJson(file, { hash, ...configuration }) }
   if ((readJson(file) as { hash?: string }).hash !== hash)

@@ -87,7 +87,7 @@ test('doctor tells what there is of CUDA', async () => {
   const { findings } = ok<{ findings: { what: string; ok: boolean; found: string }[] }>(await nichelm(['doctor', '--json']))
   const of = (what: string) => findings.find(finding => finding.what === what)?.found ?? ''
   assert.match(of('NVIDIA driver'), /no NVIDIA driver|for CUDA \d+\.\d+/)
-  assert.match(of('cuBLASLt'), /not used yet|not found/)
+  assert.match(of('cuBLASLt'), /used where NICHELM_PRODUCTS|not found/)
   assert.match(of('NCCL'), /not used yet|not found/)
   if (cudaTested) assert.match(of('GPU 0'), /compute capability \d+\.\d, \d+ multiprocessors, .* GB free/)
 })

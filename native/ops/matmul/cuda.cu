@@ -1,9 +1,11 @@
 // CUDA kernels: products of bf16 by tensor cores (cuda_bf16.h, cuda_hopper.h), of f32 by ordinary multiply-adds (cuda_f32.h), the epilogue on each tile (cuda_epilogue.h).
+// Where the environment asks for it, products are cuBLASLt's instead (cuda_library.h).
 // Long sums with few tiles are cut into parts, which a second kernel adds in their order; how many depends on the shape alone, and not on the number of groups.
 #include "ops/matmul/matmul.h"
 
 #include "ops/matmul/cuda_bf16.h"
 #include "ops/matmul/cuda_f32.h"
+#include "ops/matmul/cuda_library.h"
 
 namespace nichelm {
 namespace {
@@ -45,15 +47,19 @@ template <class C, class T> void add_all_splits(Cuda& device, const ProductOf<T>
 // m, n, k of one group.
 template <class T, class Op> void multiply_all(Cuda& device, const Op& op, int64_t m, int64_t n, int64_t k, int64_t groups, const Epilogue& epilogue) {
   require(m < kMostSize && n < kMostSize && k < kMostSize, "matmul: on CUDA a matrix must have fewer than 2^31 rows and columns");
-  ProductOf<T> p{op.a.template as<const T>(), op.b.template as<const T>(), m, n, k, groups, m * k, k * n, m * n, splits_of(m, n, k), k, nullptr, epilogue};
-  if (p.splits > 1) {
-    p.split_k = divide_up(divide_up(k, p.splits), 64) * 64;  // whole steps of every kernel
-    p.splits = divide_up(k, p.split_k);
-    p.partial = device.scratch_of<float>(p.splits * groups * m * n, 3);
-  }
-  if (op.transpose_a) op.transpose_b ? multiply<true, true>(device, p) : multiply<true, false>(device, p);
-  else op.transpose_b ? multiply<false, true>(device, p) : multiply<false, false>(device, p);
-  if (p.splits > 1) epilogue.c_is_bf16 ? add_all_splits<Bf16>(device, p) : add_all_splits<float>(device, p);
+  const auto add = [&](const ProductOf<T>& p) { p.epilogue.c_is_bf16 ? add_all_splits<Bf16>(device, p) : add_all_splits<float>(device, p); };
+  const auto own = [&](ProductOf<T> p) {
+    if (p.splits > 1) {
+      p.split_k = divide_up(divide_up(k, p.splits), 64) * 64;  // whole steps of every kernel
+      p.splits = divide_up(k, p.split_k);
+      p.partial = device.scratch_of<float>(p.splits * groups * m * n, 3);
+    }
+    if (op.transpose_a) op.transpose_b ? multiply<true, true>(device, p) : multiply<true, false>(device, p);
+    else op.transpose_b ? multiply<false, true>(device, p) : multiply<false, false>(device, p);
+    if (p.splits > 1) add(p);
+  };
+  const ProductOf<T> p{op.a.template as<const T>(), op.b.template as<const T>(), m, n, k, groups, m * k, k * n, m * n, splits_of(m, n, k), k, nullptr, epilogue};
+  multiply_by_choice(device, p, op.transpose_a, op.transpose_b, own, add);
 }
 
 }  // namespace

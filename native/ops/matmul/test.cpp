@@ -118,13 +118,16 @@ Outputs plain(const Case& s, const Inputs& in, Type c_type) {
 
 bool same_bits(const std::vector<float>& x, const std::vector<float>& y) { return x.size() == y.size() && (x.empty() || std::memcmp(x.data(), y.data(), x.size() * 4) == 0); }
 
-void test_case(const Case& s, Type type, Type c_type) {
+constexpr auto kDevices = [](const auto& body, test::Gpus gpus) { on_devices(body, gpus); };
+constexpr auto kLibraryDevices = [](const auto& body, test::Gpus) { test::on_library_devices(body); };
+
+template <class Devices> void test_case(const Case& s, Type type, Type c_type, const Devices& devices) {
   const Inputs in(s, type, c_type);
   Reference reference;
   const Outputs want = compute(s, in, Type::f32, Type::f32, [&](const auto& op) { op.check(), run(reference, op); });
   const Outputs simple = plain(s, in, c_type);
   Outputs first;
-  on_devices([&](Device& device, const std::string& name, bool is_first) {
+  devices([&](Device& device, const std::string& name, bool is_first) {
     const Outputs got = compute(s, in, type, c_type, [&](const auto& op) { run_op(device, op); });
     const std::string what = s.text() + " " + name_of(type) + " to " + name_of(c_type) + ", " + name;
     if (is_first) {
@@ -138,11 +141,14 @@ void test_case(const Case& s, Type type, Type c_type) {
   }, type == Type::bf16 && s.m > 32 && s.n > 32 ? test::Gpus::each : test::Gpus::alike);  // smaller ones have no kernels of their own
 }
 
-void test_types(const Case& s) {
-  test_case(s, Type::f32, Type::f32);
-  test_case(s, Type::bf16, Type::f32);
-  if (!s.accumulate) test_case(s, Type::bf16, Type::bf16);
+void test_case(const Case& s, Type type, Type c_type) { test_case(s, type, c_type, kDevices); }
+
+template <class Devices> void test_types(const Case& s, const Devices& devices) {
+  test_case(s, Type::f32, Type::f32, devices);
+  test_case(s, Type::bf16, Type::f32, devices);
+  if (!s.accumulate) test_case(s, Type::bf16, Type::bf16, devices);
 }
+void test_types(const Case& s) { test_types(s, kDevices); }
 
 }  // namespace
 
@@ -246,6 +252,32 @@ TEST(matmul_packs_apart) {
           EXPECT(same_bits(compute(s, in, type, Type::f32, [&](const auto& op) { run_op(two, op); }).c, want.c), s.text() + " " + name_of(type) + ", " + name_of(static_cast<Isa>(isa)));
       }
     }
+}
+
+// Its layouts, what it adds itself, and the kernel that does the other epilogues.
+TEST(matmul_by_cublaslt) {
+  for (auto [m, n, k] : {std::array<int64_t, 3>{1, 97, 31}, {3, 5, 7}, {40, 24, 16}, {7, 5, 0}, {29, 31, 300}, {5, 130, 8}})
+    for (const bool transpose_a : {false, true})
+      for (const bool transpose_b : {false, true}) {
+        for (const bool residual : {false, true})
+          for (const char* epilogue : {"", "bias", "gelu", "gelu_of"}) {
+            const std::string e = epilogue;
+            Case s{m, n, k, transpose_a, transpose_b};
+            s.residual = residual, s.bias = e == "bias" || e == "gelu", s.gelu = s.pre = e == "gelu", s.gelu_of = e == "gelu_of";
+            test_types(s, kLibraryDevices);
+          }
+        Case s{m, n, k, transpose_a, transpose_b};
+        s.accumulate = true;
+        test_types(s, kLibraryDevices);
+        for (const int64_t groups : {1, 3}) {
+          if (transpose_a && transpose_b) continue;
+          Case stack{m, n, k, transpose_a, transpose_b};
+          stack.groups = groups, stack.accumulate = transpose_a;
+          test_types(stack, kLibraryDevices);
+          stack.residual = stack.bias = !transpose_a;
+          test_types(stack, kLibraryDevices);
+        }
+      }
 }
 
 // Shapes that a GPU cuts into large tiles, with parts of tiles at the edges.
