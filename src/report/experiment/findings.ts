@@ -4,7 +4,7 @@ import { averageOf, CHOICES, common, domainsOf, onDomains, studentCost, totalCos
 import { PAPER } from './paper.js'
 import type { ExperimentResults } from './results.js'
 import { atEqualCost, atEqualTokens, gain, lastOf, mainVariants, seriesOf, sizesOf } from './series.js'
-import { costIn, costWords, lower, onlyOn, quality, tokens } from './words.js'
+import { costIn, costWords, lower, onlyOn, quality, tokens, variantWords } from './words.js'
 
 /** `level`: within `SAME`; `partly`: on some sizes of data and not on others; `open`: results are missing. */
 export type Verdict = 'held' | 'partly' | 'level' | 'not' | 'open'
@@ -68,8 +68,18 @@ function importance(context: Context): Finding {
   const found = pairs(context, 'slm-is', 'slm')
   return {
     claim: 'Resampling the generic set (slm-is) beats the plain small model (slm).', paper: 'slm-is with 1,024 clusters is the best small model at every size of data (in figures, not in tables).',
-    verdict: verdictOf(found.map(pair => pair.gain)), measured: found.map(pair => beside('slm-is', 'slm', pair)),
+    verdict: verdictOf(found.map(pair => pair.gain)), measured: [...found.map(pair => beside('slm-is', 'slm', pair)), ...withNgrams(context)],
   }
+}
+
+/** slm-is with windows chosen by n-grams, which the paper has not, where it was tried on the same domains as slm. */
+function withNgrams({ points, domains, series }: Context): string[] {
+  return points.flatMap(point => {
+    const { method, settings, dataTokens: size, budgetTokens, after: a } = point
+    if (method !== 'slm-is' || !settings['ngrams'] || !a) return []
+    const b = series('slm', size).find(one => one.budgetTokens === budgetTokens)?.after
+    return b && a.domains === b.domains ? [beside(`slm-is (${variantWords(point)})`, 'slm', { size, budgetTokens, a, b, gain: gain(a, b), domains: a.domains, of: domains.get(size)!.length })] : []
+  })
 }
 
 /** How far the paper's `a` lies below its `b`, by size of data, at so many hours. */

@@ -118,3 +118,15 @@ test('the paper\'s tables', () => {
   assert.deepEqual([100_000, 400_000].map(size => paperSize(size, [100_000, 400_000])), [0, 1])
   assert.equal(paperSize(400_000, [400_000, 1e6]), undefined)
 })
+
+test('slm-is with windows chosen by n-grams is told beside slm, where it has the same domains', () => {
+  const results = sampleResults(), better = Math.exp(-0.05)
+  const own = results.cells.filter(({ method, clusters, budgetTokens, dataTokens }) => method === 'slm-is' && clusters === 64 && budgetTokens === 8e6 && dataTokens === 100_000)
+    .map(cell => ({ ...cell, id: `${cell.id}-n0.5`, settings: { ...cell.settings, ngrams: { share: 0.5 } }, after: { ...cell.after!, nll: cell.after!.nll - 0.05, perplexity: cell.after!.perplexity * better } }))
+  const measured = (cells: typeof own) => of({ ...results, cells: [...results.cells, ...cells] }, /^Resampling/).measured
+  const plain = measured([]), all = measured(own)
+  assert.deepEqual(all.slice(0, -1), plain)
+  const macro = Math.exp(own.reduce((sum, { after }) => sum + after.nll, 0) / own.length)
+  assert.match(all.at(-1)!, new RegExp(`slm-is \\(64 clusters, ngrams share 0\\.5\\) reaches ${macro.toFixed(2).replace('.', '\\.')} .*lower than slm's`))
+  assert.deepEqual(measured(own.slice(1)), plain)
+})
