@@ -28,9 +28,9 @@ export async function loadRecipe(file: string, { overrides = [], output }: Recip
 
 /** The maker of a recipe's stages. */
 export async function recipeStages(recipe: Recipe, steps: Steps, fingerprints: Fingerprints, costOf?: StagesOptions['costOf']): Promise<Stages> {
-  const { clusters, projected, mixture, seed, methods } = recipe
+  const { clusters, importance, projected, mixture, seed, methods } = recipe
   // There is one of everything, but as many clusterings as there are numbers of clusters and experts.
-  const naming: Naming = { dataTokens: 'one', budget: 'one', experts: 'one', seed, clusters: methods.includes('slm-is') ? clusters.count : methods.includes('slm-pn') ? projected.experts : mixture.count }
+  const naming: Naming = { dataTokens: 'one', budget: 'one', experts: 'one', seed, ngrams: importance.ngrams, clusters: methods.includes('slm-is') ? clusters.count : methods.includes('slm-pn') ? projected.experts : mixture.count }
   return new Stages({ setup: recipe, steps, fingerprints: await fingerprintsOf(recipe, fingerprints), runs: planRuns(recipe, recipeCells(recipe)), naming, ...(costOf ? { costOf } : {}) })
 }
 

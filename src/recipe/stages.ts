@@ -30,7 +30,7 @@ export interface Work {
 }
 
 /** Values that a name leaves out, because everything in the output folder has them. */
-export interface Naming { dataTokens?: 'one'; budget?: 'one'; clusters?: number; experts?: 'one'; seed?: number }
+export interface Naming { dataTokens?: 'one'; budget?: 'one'; clusters?: number; ngrams?: number; experts?: 'one'; seed?: number }
 
 export interface StagesOptions {
   setup: Setup
@@ -131,7 +131,7 @@ export class Stages {
   size(dataTokens: number | null): string { return this.options.naming.dataTokens || dataTokens === null ? '' : `-${shortCount(dataTokens)}` }
   budget({ budgetTokens, ownRun }: Cell): string { return this.options.naming.budget || budgetTokens === null ? '' : `-${shortCount(budgetTokens)}${ownRun ? '-own' : ''}` }
   clusterCount(count: number, usual: number | undefined): string { return count === usual ? '' : `-c${count}` }
-  ngrams({ ngrams }: Cell): string { return ngrams ? `-n${ngrams}` : '' }
+  ngrams({ ngrams }: Cell): string { return ngrams && ngrams !== this.options.naming.ngrams ? `-n${ngrams}` : '' }
   seed(seed: number): string { return seed === this.options.naming.seed ? '' : `-s${seed}` }
 
   /** Clusters of slm-is, or as many as there are experts. */
