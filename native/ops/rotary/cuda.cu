@@ -2,7 +2,7 @@
 // block a token, a thread some neighbouring pairs of a head.
 #include "ops/rotary/rotary.h"
 
-#include "cuda/vector.h"
+#include "ops/rotary/cuda_rotate.h"
 
 namespace nichelm {
 namespace {
@@ -18,29 +18,12 @@ __global__ void __launch_bounds__(kThreads) fill_table(float* cosine, float* sin
   sine[at] = static_cast<float>(inverse ? -sin(angle) : sin(angle));
 }
 
-// x, y: (tokens, width), width = (turned + kv_heads) 2 half. y may lie on x: a pair is read before it is written.
+// x, y: (tokens, width).
 template <class T, int V>
 __global__ void __launch_bounds__(kThreads) rotate(const T* x, const int32_t* starts, T* y, const float* cosine, const float* sine, int64_t length, int64_t width, int64_t turned, int64_t half) {
   const int64_t token = blockIdx.x, t = token % length, start = starts[token];
   const int64_t place = (t - (start < 0 ? 0 : start > t ? t : start)) * half;  // a caller's slip must not read out of bounds
-  x += token * width, y += token * width;
-  for (int64_t p = threadIdx.x * V; p < turned * half; p += kThreads * V) {
-    const int64_t i = p % half, at = p / half * 2 * half + i;
-    float a[V], b[V], above[V], below[V];
-    load_vector<V>(x + at, a), load_vector<V>(x + at + half, b);
-#pragma unroll
-    for (int j = 0; j < V; ++j) {
-      const float c = cosine[place + i + j], s = sine[place + i + j];
-      above[j] = a[j] * c - b[j] * s;
-      below[j] = b[j] * c + a[j] * s;
-    }
-    store_vector<V>(above, y + at), store_vector<V>(below, y + at + half);
-  }
-  if (x == y) return;
-  for (int64_t i = turned * 2 * half + threadIdx.x * V; i < width; i += kThreads * V) {
-    float v[V];
-    load_vector<V>(x + i, v), store_vector<V>(v, y + i);
-  }
+  rotate_token<T, V, kThreads>(x + token * width, y + token * width, cosine + place, sine + place, width, turned, half);
 }
 
 template <class T> void rotary(Cuda& device, const Rotary& op) {
