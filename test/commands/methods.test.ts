@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
 import { documents, nichelm, temporary } from './commandLine.js'
@@ -37,6 +37,11 @@ test('experts, projected networks, adapters and teachers verb by verb', async t 
   const weighted = ['--assignments', at('assigned'), '--weights', at('weights.json')]
   await json(...train, '--selection', at('selection'), '--into', at('by-ngrams'))
   await json(...train, ...weighted, '--selection', at('selection'), '--ngrams', '0.25', '--into', at('by-both'))
+  await json(...train, ...weighted, '--into', at('by-clusters'))
+  await json(...train, '--into', at('by-nothing'))
+  const losses = (run: string) => readFileSync(at(`${run}/metrics.jsonl`), 'utf8').trim().split('\n').map(line => (JSON.parse(line) as { loss: number }).loss).join()
+  // Four ways of drawing are four runs.
+  assert.equal(new Set(['by-ngrams', 'by-both', 'by-clusters', 'by-nothing'].map(losses)).size, 4)
   await refused(/another run|other settings/, ...train, ...weighted, '--selection', at('selection'), '--into', at('by-both'))
   await refused(/--ngrams 1: must lie between 0 and 1/, ...train, ...weighted, '--selection', at('selection'), '--ngrams', '1', '--into', at('no'))
   await refused(/belongs to slm-is/, ...train, '--method', 'slm-pn', '--assignments', at('assigned'), '--selection', at('selection'), '--into', at('no'))

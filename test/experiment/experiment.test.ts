@@ -89,6 +89,22 @@ test('methods share pretraining; results are whole, and nothing is made twice', 
   assert.deepEqual((await run(file)).made, [])
 })
 
+test('windows that training draws by clusters and by n-grams: its rows, shared out', async t => {
+  const asked: string[] = []
+  const steps: Steps = {
+    ...STEPS,
+    weights: (context, input) => (asked.push(`clusters ${input.draws}`), STEPS.weights(context, input)),
+    select: (context, input) => (asked.push(`n-grams ${input.draws}`), STEPS.select(context, input)),
+  }
+  const drawn = async (ngrams: number) => {
+    const file = fileWith(t, EXPERIMENT.replace(/matrix:[^]*/, `matrix:\n  - {methods: [slm-is], domains: medicine, dataTokens: 500, budgets: 64k, ngrams: ${ngrams}}\n`))
+    await run(file, { steps })
+    return asked.splice(0).sort()
+  }
+  // 100 steps of 10 rows.
+  assert.deepEqual([await drawn(0), await drawn(0.3), await drawn(1)], [['clusters 1000'], ['clusters 700', 'n-grams 300'], ['n-grams 1000']])
+})
+
 test('some methods or domains only: what is made is what the whole needs', async t => {
   const file = fileWith(t), part = await run(file, { only: ['slm', 'llm', 'law'] })
   assert(part.results.cells.every(({ method, domain }) => domain === 'law' && (method === 'slm' || method === 'llm')))

@@ -56,6 +56,23 @@ test('a draw depends on seed, row, place and the length of the run alone', () =>
   assert.notDeepEqual(begin.map((row) => a(row, 0)), begin.map((row) => a(row, 1)))
 })
 
+test('orders of rows and of windows are others for each place in a row, each pass of the run, each cluster, and each pass of a cluster', () => {
+  const count = 100, two = Uint16Array.from({ length: 2 * count }, (_, i) => i % 2), all = (rows: number) => Array.from({ length: rows }, (_, row) => row)
+  const draw = importanceSampler(two, [1, 1], count, 5) // of each cluster half of its windows
+  const clusters = (nth: number, pass: number) => all(count).map((row) => two[draw(pass * count + row, nth)]!)
+  const half = (cluster: number, nth: number, pass: number) => new Set(all(count).map((row) => draw(pass * count + row, nth)).filter((i) => two[i] === cluster).map((i) => i >> 1))
+  assert.equal(half(0, 0, 0).size, count / 2)
+  for (const other of [clusters(1, 0), clusters(0, 1)]) assert.notDeepEqual(other, clusters(0, 0))
+  for (const other of [half(1, 0, 0), half(0, 1, 0), half(0, 0, 1)]) assert.notDeepEqual(other, half(0, 0, 0))
+
+  // A cluster whose windows come once, and half of them again: which half is not which come first.
+  const one = new Uint16Array(count), long = importanceSampler(one, [1], 1.5 * count, 5), short = importanceSampler(one, [1], count / 2, 5), often = new Uint8Array(count)
+  for (const row of all(1.5 * count)) often[long(row, 0)]!++
+  const again = new Set(all(count).filter((i) => often[i] === 2))
+  assert.equal(again.size, count / 2)
+  assert.notDeepEqual(again, new Set(all(count / 2).map((row) => short(row, 0))))
+})
+
 test('a target with mass where no window is, or with none, is refused', () => {
   assert.throws(() => importanceSampler(assignments, [0, 0, 0, 1, 0, 0, 0], 10, 1), /cluster 3 .* has no window/)
   assert.throws(() => importanceSampler(assignments, [0, 0, 0, 0, 0, 0, 0], 10, 1), /no cluster to draw from/)
