@@ -23,7 +23,7 @@ template <class T, int V>
 __global__ void __launch_bounds__(kThreads) rotate(const T* x, const int32_t* starts, T* y, const float* cosine, const float* sine, int64_t length, int64_t width, int64_t turned, int64_t half) {
   const int64_t token = blockIdx.x, t = token % length, start = starts[token];
   const int64_t place = (t - (start < 0 ? 0 : start > t ? t : start)) * half;  // a caller's slip must not read out of bounds
-  rotate_token<T, V, kThreads>(x + token * width, y + token * width, cosine + place, sine + place, width, turned, half);
+  rotate_token<T, V, kThreads>(x + token * width, y + token * width, cosine + place, sine + place, static_cast<unsigned>(width), static_cast<unsigned>(turned), static_cast<unsigned>(half));
 }
 
 template <class T> void rotary(Cuda& device, const Rotary& op) {

@@ -6,10 +6,11 @@
 namespace nichelm {
 
 // x, y: of the token, width = (turned + kv_heads) 2 half; y may lie on x: a pair is read before it is written. cosine, sine: of its position, [half].
+// In 32 bits, which hold any token's elements: to divide 64 bits is a call.
 template <class T, int V, int kThreads>
-__device__ __forceinline__ void rotate_token(const T* x, T* y, const float* cosine, const float* sine, int64_t width, int64_t turned, int64_t half) {
-  for (int64_t p = threadIdx.x * V; p < turned * half; p += kThreads * V) {
-    const int64_t i = p % half, at = p / half * 2 * half + i;
+__device__ __forceinline__ void rotate_token(const T* x, T* y, const float* cosine, const float* sine, unsigned width, unsigned turned, unsigned half) {
+  for (unsigned p = threadIdx.x * V; p < turned * half; p += kThreads * V) {
+    const unsigned i = p % half, at = p / half * 2 * half + i;
     float a[V], b[V], above[V], below[V];
     load_vector<V>(x + at, a), load_vector<V>(x + at + half, b);
 #pragma unroll
@@ -21,7 +22,7 @@ __device__ __forceinline__ void rotate_token(const T* x, T* y, const float* cosi
     store_vector<V>(above, y + at), store_vector<V>(below, y + at + half);
   }
   if (x == y) return;
-  for (int64_t i = turned * 2 * half + threadIdx.x * V; i < width; i += kThreads * V) {
+  for (unsigned i = turned * 2 * half + threadIdx.x * V; i < width; i += kThreads * V) {
     float v[V];
     load_vector<V>(x + i, v), store_vector<V>(v, y + i);
   }

@@ -12,7 +12,7 @@ constexpr int kThreads = 128;
 template <class T, int V>
 __global__ void __launch_bounds__(kThreads) rotate_by_table(const T* x, const int32_t* starts, const float* cosine, const float* sine, T* y, int64_t length, int64_t width, int64_t turned, int64_t half, int64_t positions) {
   const int64_t token = blockIdx.x, wanted = token % length - starts[token], place = (wanted < 0 ? 0 : wanted < positions ? wanted : positions - 1) * half;
-  rotate_token<T, V, kThreads>(x + token * width, y + token * width, cosine + place, sine + place, width, turned, half);
+  rotate_token<T, V, kThreads>(x + token * width, y + token * width, cosine + place, sine + place, static_cast<unsigned>(width), static_cast<unsigned>(turned), static_cast<unsigned>(half));
 }
 
 template <class T> void rotate(Cuda& device, const RotaryTable& op) {
