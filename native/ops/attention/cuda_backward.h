@@ -9,7 +9,7 @@ namespace {
 
 template <int D> constexpr size_t kQueryGradientBytes = (2 * kQueries + 4 * kKeys) * D * 2;
 
-template <int D> __global__ void __launch_bounds__(kAttentionThreads) query_gradient(const Bf16* dy, const Bf16* qkv, const float* lse, const float* delta, Bf16* dqkv, Layout at) {
+template <int D> __global__ void __launch_bounds__(kAttentionThreads) query_gradient(const Bf16* dy, const Bf16* qkv, const float* lse, const float* delta, Bf16* dqkv, int32_t* bad, Layout at) {
   using T = Tile<kKeys, D / 8>;
   Bf16 *queries = shared_memory<Bf16>(), *slopes = queries + T::kSize, *keys = slopes + T::kSize, *values = keys + 2 * T::kSize;
   const int head = static_cast<int>(blockIdx.y) % at.heads, kv = head / (at.heads / at.kv_heads), first_query = longest_first() * kQueries;
@@ -59,6 +59,7 @@ template <int D> __global__ void __launch_bounds__(kAttentionThreads) query_grad
     __syncthreads();  // the next copies go where these tiles are
   }
   wait_copies<0>();
+  tell_bad(bad_of(bad, first_query), nan_or_zero(sums));
   const float by[2] = {at.scale, at.scale};
   store_rows(sums, dqkv + at.query(row, head), at.width, query, at.length, at.d, by);
 }
@@ -67,7 +68,7 @@ template <int D> __global__ void __launch_bounds__(kAttentionThreads) query_grad
 template <int D> constexpr int kStepQueries = D == 64 ? 64 : 32;
 template <int D> constexpr size_t kKeyGradientBytes = 2 * kKeys * D * 2 + 4 * kStepQueries<D> * D * 2 + 2 * 3 * kStepQueries<D> * 4;
 
-template <int D> __global__ void __launch_bounds__(kAttentionThreads) key_gradient(const Bf16* dy, const Bf16* qkv, const float* lse, const float* delta, Bf16* dqkv, Layout at) {
+template <int D> __global__ void __launch_bounds__(kAttentionThreads) key_gradient(const Bf16* dy, const Bf16* qkv, const float* lse, const float* delta, Bf16* dqkv, int32_t* bad, Layout at) {
   constexpr int kStep = kStepQueries<D>;
   using T = Tile<kKeys, D / 8>;
   using S = Tile<kStep, D / 8>;
@@ -130,6 +131,7 @@ template <int D> __global__ void __launch_bounds__(kAttentionThreads) key_gradie
     __syncthreads();  // the next copies go where these tiles are
   }
   wait_copies<0>();
+  tell_bad(bad_of(bad, first_key), nan_or_zero(key_sums, nan_or_zero(value_sums)));
   const float by_scale[2] = {at.scale, at.scale}, by_one[2] = {1, 1};
   store_rows(key_sums, dqkv + at.key(row, kv), at.width, key, at.length, at.d, by_scale);
   store_rows(value_sums, dqkv + at.value(row, kv), at.width, key, at.length, at.d, by_one);

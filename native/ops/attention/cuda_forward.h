@@ -57,13 +57,16 @@ template <int kColumns> __device__ __forceinline__ void store_rows(const float (
   }
 }
 
+// Where a warp says whether its sums are finite; a block has 64 tokens of a head.
+__device__ __forceinline__ int32_t* bad_of(int32_t* bad, int first) { return bad + int64_t{blockIdx.y} * gridDim.x * (kQueries / kGroup) + first / kGroup + threadIdx.x / 32; }
+
 // Blocks with the most keys first.
 __device__ __forceinline__ int longest_first() { return static_cast<int>(gridDim.x - 1 - blockIdx.x); }
 
 template <int D> constexpr size_t kForwardBytes = (kQueries + 4 * kKeys) * D * 2;
 
 // D: d padded with zeros.
-template <int D> __global__ void __launch_bounds__(kAttentionThreads) attend(const Bf16* qkv, Bf16* y, float* lse, Layout at) {
+template <int D> __global__ void __launch_bounds__(kAttentionThreads) attend(const Bf16* qkv, Bf16* y, float* lse, int32_t* bad, Layout at) {
   using T = Tile<kKeys, D / 8>;
   Bf16 *queries = shared_memory<Bf16>(), *keys = queries + T::kSize, *values = keys + 2 * T::kSize;  // two tiles each of keys and of values
   const int head = static_cast<int>(blockIdx.y) % at.heads, kv = head / (at.heads / at.kv_heads), first_query = longest_first() * kQueries;
@@ -130,6 +133,7 @@ template <int D> __global__ void __launch_bounds__(kAttentionThreads) attend(con
     add_weighted<T>(sums, s, values + stage * T::kSize);
   }
   wait_copies<0>();
+  tell_bad(bad_of(bad, first_query), nan_or_zero(sums));
   float by[2];
 #pragma unroll
   for (int half = 0; half < 2; ++half) {

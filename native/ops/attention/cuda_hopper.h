@@ -32,6 +32,8 @@ template <int D, int kTokens> __device__ __forceinline__ void put_sums(unsigned 
       put_pair(rows + n / 8 * kTokens * kBoxRowBytes, row + 8 * half, n % 8, pair, pack_bf16(sums[4 * n + 2 * half] * by[half], sums[4 * n + 2 * half + 1] * by[half]));
   fence_async_proxy();
 }
+// Where a warp of a consumer says whether its sums are finite; head: of all rows. A block has 128 tokens of it.
+__device__ __forceinline__ int32_t* bad_of_consumer(int32_t* bad, int64_t head, int first) { return bad + head * gridDim.x * (kHopperRows / kGroup) + first / kGroup + threadIdx.x / 32 - 4; }
 // Sums of a product as the operand a of the next, columns 16 j .. 16 j + 15.
 template <int kSteps> __device__ __forceinline__ void sums_as_a(uint32_t (&a)[kSteps][4], const float (&x)[8 * kSteps]) {
 #pragma unroll
@@ -67,7 +69,7 @@ __device__ __forceinline__ void weigh(float (&s)[64], float (&top)[2], float (&t
 }
 
 // D: d padded with zeros to 64 or 128.
-template <int D> __global__ void __launch_bounds__(kHopperThreads, 1) attend_hopper(const __grid_constant__ TensorMap map, const __grid_constant__ TensorMap map_y, float* lse, const Layout at) {
+template <int D> __global__ void __launch_bounds__(kHopperThreads, 1) attend_hopper(const __grid_constant__ TensorMap map, const __grid_constant__ TensorMap map_y, float* lse, int32_t* bad, const Layout at) {
 #if NICHELM_HOPPER
   using F = HopperForward<D>;
   constexpr int kTile = F::kTileBytes;
@@ -174,6 +176,7 @@ template <int D> __global__ void __launch_bounds__(kHopperThreads, 1) attend_hop
   }
   start_sums(first_tile < last_tile);
   wait_products<0>(sums, weights);
+  tell_bad(bad_of_consumer(bad, blockIdx.y, first_query), nan_or_zero(sums));
 
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
@@ -196,11 +199,11 @@ template <int D> __global__ void __launch_bounds__(kHopperThreads, 1) attend_hop
 }
 
 // False where it cannot.
-template <int D> bool attend_by_hopper(Cuda& device, const Layout& at, int64_t rows, const Bf16* qkv, Bf16* y, float* lse) {
+template <int D> bool attend_by_hopper(Cuda& device, const Layout& at, int64_t rows, const Bf16* qkv, Bf16* y, float* lse, int32_t* bad) {
   const TensorShape shape = heads_of(at, at.width, at.heads + 2 * at.kv_heads, rows), shape_y = heads_of(at, at.output_width(), at.heads, rows);
   if (!device.hopper() || !tensor_map_fits(qkv, shape) || !tensor_map_fits(y, shape_y)) return false;
   const dim3 grid(static_cast<unsigned>(divide_up(at.length, kHopperRows)), static_cast<unsigned>(rows * at.heads));
-  device.launch("attend_hopper", attend_hopper<D>, grid, kHopperThreads, HopperForward<D>::kBytes, tensor_map(qkv, shape, kHopperRows), tensor_map(y, shape_y, 64), lse, at);
+  device.launch("attend_hopper", attend_hopper<D>, grid, kHopperThreads, HopperForward<D>::kBytes, tensor_map(qkv, shape, kHopperRows), tensor_map(y, shape_y, 64), lse, bad, at);
   return true;
 }
 

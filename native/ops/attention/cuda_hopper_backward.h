@@ -53,7 +53,7 @@ static_assert(HopperKeys<128>::kBytes <= 232448);
 template <int D>
 __global__ void __launch_bounds__(kHopperThreads, 1)
     key_gradient_hopper(const __grid_constant__ TensorMap map, const __grid_constant__ TensorMap map_steps, const __grid_constant__ TensorMap map_dy, const __grid_constant__ TensorMap map_gradient,
-                        const __grid_constant__ TensorMap map_slopes, const float* statistics, const Layout at, const HopperUnits units) {
+                        const __grid_constant__ TensorMap map_slopes, const float* statistics, int32_t* bad, const Layout at, const HopperUnits units) {
 #if NICHELM_HOPPER
   using K = HopperKeys<D>;
   unsigned char *keys = shared_memory<unsigned char>(), *values = keys + K::kTileBytes, *stages = values + K::kTileBytes, *all_slopes = stages + K::kStages * K::kStageBytes;
@@ -174,6 +174,7 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
     if (lane == 0) mbarrier_arrive(empty + stage.index);
   }
 
+  tell_bad(bad_of_consumer(bad, units.first + blockIdx.y, first_key), nan_or_zero(key_sums, nan_or_zero(value_sums)));
   // Through the places of the warpgroup's own keys and values, which all of its warps have read.
   barrier_wait(kGroupBarrier + consumer, 128);
   const float by_scale[2] = {at.scale, at.scale}, by_one[2] = {1, 1};
@@ -200,7 +201,7 @@ template <int D> struct HopperQueries {
 // dq of 128 queries: their slopes times the keys that they see, 64 at a time.
 template <int D>
 __global__ void __launch_bounds__(kHopperThreads, 1)
-    query_gradient_hopper(const __grid_constant__ TensorMap map_slopes, const __grid_constant__ TensorMap map_steps, const __grid_constant__ TensorMap map_gradient, const Layout at, const HopperUnits units) {
+    query_gradient_hopper(const __grid_constant__ TensorMap map_slopes, const __grid_constant__ TensorMap map_steps, const __grid_constant__ TensorMap map_gradient, int32_t* bad, const Layout at, const HopperUnits units) {
 #if NICHELM_HOPPER
   using Q = HopperQueries<D>;
   unsigned char *stages = shared_memory<unsigned char>(), *out = stages + Q::kStages * Q::kStageBytes;
@@ -249,6 +250,7 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
     multiplied = stage.index;
   }
   wait_products<0>(sums);
+  tell_bad(bad_of_consumer(bad, int64_t{row} * at.heads + head, first_query), nan_or_zero(sums));
   unsigned char* own = out + 64 * consumer * kBoxRowBytes;
   const float by[2] = {at.scale, at.scale};
   put_sums<D, kHopperRows>(own, sums, by);
@@ -263,7 +265,7 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
 }
 
 // False where it cannot: another GPU, rows that the copy engine cannot take, or slopes of one head that would take too much memory.
-template <int D> bool gradient_by_hopper(Cuda& device, const Layout& at, int64_t rows, const Bf16* dy, const Bf16* qkv, const Bf16* y, const float* lse, Bf16* dqkv) {
+template <int D> bool gradient_by_hopper(Cuda& device, const Layout& at, int64_t rows, const Bf16* dy, const Bf16* qkv, const Bf16* y, const float* lse, Bf16* dqkv, int32_t* bad_queries, int32_t* bad_keys) {
   constexpr int64_t kWanted = int64_t{512} << 20, kMost = int64_t{2} << 30;  // bytes of slopes
   const int64_t all_heads = at.heads + 2 * at.kv_heads, shared_by = at.heads / at.kv_heads, units = rows * at.kv_heads, steps = steps_of(at), padded = steps * kStepRows;
   const int64_t bytes = shared_by * padded * padded * 2, at_once = kWanted / bytes < 1 ? 1 : kWanted / bytes < units ? kWanted / bytes : units;
@@ -280,9 +282,9 @@ template <int D> bool gradient_by_hopper(Cuda& device, const Layout& at, int64_t
     const HopperUnits part{first, units - first < at_once ? units - first : at_once};
     const auto tiles = static_cast<unsigned>(divide_up(at.length, kHopperRows));
     device.launch("key_gradient_hopper", key_gradient_hopper<D>, dim3(tiles, static_cast<unsigned>(part.units)), kHopperThreads, HopperKeys<D>::kBytes, map, map_steps, map_dy, map_gradient, map_slopes,
-                  statistics, at, part);
+                  statistics, bad_keys, at, part);
     device.launch("query_gradient_hopper", query_gradient_hopper<D>, dim3(tiles, static_cast<unsigned>(part.units * shared_by)), kHopperThreads, HopperQueries<D>::kBytes, map_slopes, map_steps,
-                  map_gradient, at, part);
+                  map_gradient, bad_queries, at, part);
   }
   return true;
 }

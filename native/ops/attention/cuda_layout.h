@@ -30,6 +30,25 @@ template <class Op> Layout layout_of(const Op& op) {
   return {op.qkv.width(), small(op.starts.width()), small(op.heads), small(op.kv_heads), small(op.head_width()), op.starts.template as<const int32_t>(), 1 / sqrtf(static_cast<float>(op.head_width()))};
 }
 
+// Tensor cores multiply hidden pairs too, by 0, and 0 times what is not finite is NaN. So each warp says of its 16 tokens whether a sum is not finite, in
+// bad: (heads of all rows, groups of 16 tokens), and cuda_repair.h looks at those.
+constexpr int kGroup = 16;
+template <int kCount> __device__ __forceinline__ float nan_or_zero(const float (&sums)[kCount], float x = 0) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) x = fmaf(sums[i], 0, x);
+  return x;
+}
+template <int kColumns> __device__ __forceinline__ float nan_or_zero(const float (&sums)[kColumns][4], float x = 0) {
+#pragma unroll
+  for (int n = 0; n < kColumns; ++n) x = nan_or_zero(sums[n], x);
+  return x;
+}
+// x: NaN where one of a lane's sums is not finite.
+__device__ __forceinline__ void tell_bad(int32_t* bad, float x) {
+  const bool some = __ballot_sync(~0u, x != 0) != 0;
+  if (threadIdx.x % 32 == 0) *bad = some;
+}
+
 // delta[i] = dy[i] · y[i] = sum over keys of p dp, a warp a token and head.
 constexpr int kDeltaWarps = 4;
 template <class T> __global__ void __launch_bounds__(32 * kDeltaWarps) find_delta(const T* dy, const T* y, float* delta, Layout at, int64_t tokens) {
