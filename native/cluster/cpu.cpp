@@ -1,6 +1,7 @@
 // The inner loops of clustering for one instruction set; the compiler vectorises them. Sums over a row go in kSumLanes lanes, then pairwise.
 #include <cmath>
 
+#include "cluster/candidates.h"
 #include "cluster/kernels.h"
 #include "cluster/nearest.h"
 #include "runtime/bf16.h"
@@ -111,6 +112,6 @@ void nearest(const float* x, int64_t rows, int64_t width, const float* packed, c
 #define NICHELM_JOIN(a, b) a##b
 #define NICHELM_KERNELS(isa) NICHELM_JOIN(kernels_, isa)
 extern const Kernels NICHELM_KERNELS(NICHELM_ISA);
-const Kernels NICHELM_KERNELS(NICHELM_ISA) = {sparse_rows, gram, sum_rows, normalise, squared_norms, pack_centroids, nearest};
+const Kernels NICHELM_KERNELS(NICHELM_ISA) = {sparse_rows, gram, sum_rows, normalise, squared_norms, pack_centroids, nearest, sums_left, lower_least};
 
 }  // namespace nichelm::cluster

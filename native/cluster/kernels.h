@@ -14,6 +14,17 @@ struct SparseView {
   const float* value;
 };
 
+// Candidates for the next centre of a k-means++ start, and the rows it is chosen among.
+struct Candidates {
+  const float* candidates;   // (tries, width)
+  const float* squares;      // (tries), their squared norms
+  int64_t tries, width, rows;
+  const float* packed;       // the rows, by pack_centroids
+  const float* row_squares;  // (rows)
+  const double* least;       // (rows), the squared distance to the nearest centre so far
+  float* dots;               // (tries, rows): written
+};
+
 struct Kernels {
   // y[r] = sum_i value[i] x[column[i]] for rows first .. last - 1; x (columns, width), y (rows, width)
   void (*sparse_rows)(const SparseView& a, const float* x, float* y, int64_t width, int64_t first, int64_t last);
@@ -31,6 +42,11 @@ struct Kernels {
   // label[r] = the c that minimises |x[r] - c|² = |x[r]|² - 2 x[r] · c + |c|² (of several, the first), distance[r] = that, at least 0.
   // scratch: nearest_scratch(rows, width) floats
   void (*nearest)(const float* x, int64_t rows, int64_t width, const float* packed, const float* centre_squares, int64_t clusters, float* scratch, int32_t* label, float* distance);
+  // sums[t] = the sum over rows first .. last - 1 of min(least[i], |x[i] - candidate t|²), in double; first is a multiple of kNearestColumns. Writes these
+  // rows' dots. scratch: kNearestRows * width floats
+  void (*sums_left)(const Candidates& of, int64_t first, int64_t last, float* scratch, double* sums);
+  // least[i] = min(least[i], |x[i]|² + square - 2 dots[i]), that at least 0
+  void (*lower_least)(const float* dots, const float* row_squares, float square, int64_t rows, double* least);
 };
 const Kernels& kernels_for(Isa isa);
 

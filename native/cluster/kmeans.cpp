@@ -9,7 +9,6 @@
 #include "cluster/cuda_ops.h"
 #include "cluster/kernels.h"
 #include "cluster/splitmix.h"
-#include "ops/kernels.h"
 
 namespace nichelm::cluster {
 namespace {
@@ -17,16 +16,7 @@ namespace {
 constexpr int64_t kTaskBytes = 256 << 10;  // of rows that one task compares with all centroids: part of the second cache
 constexpr int64_t kStartRows = 16384;     // rows at least that centres are chosen among
 constexpr int64_t kStartRowsEach = 16;    // ... and for each cluster
-
-// dots = x centroidsᵀ
-void products(Cpu& device, const float* x, int64_t rows, int64_t width, const float* centroids, int64_t clusters, float* dots) {
-  Matmul op{};
-  op.a = In{{const_cast<float*>(x), Type::f32, 2, {rows, width}}};
-  op.b = In{{const_cast<float*>(centroids), Type::f32, 2, {clusters, width}}};
-  op.c = Out{{dots, Type::f32, 2, {rows, clusters}}};
-  op.transpose_b = true;
-  run_op(device, op);
-}
+constexpr int64_t kStartTask = 1024;      // of these rows that one task compares with a centre's candidates; a multiple of kNearestColumns
 
 std::vector<float> squared_norms(Cpu& device, const float* x, int64_t rows, int64_t width) {
   const Kernels& kernels = kernels_for(device.isa());
@@ -174,26 +164,36 @@ class Lloyd {
     std::vector<float> s(static_cast<size_t>(count * width_)), squares(static_cast<size_t>(count));
     for (int64_t i = 0; i < count; ++i) std::copy_n(x_ + sample[i] * width_, width_, s.data() + i * width_), squares[i] = squares_[sample[i]];
 
-    const int64_t candidates = 2 + static_cast<int64_t>(std::log(static_cast<double>(clusters_)));
-    std::vector<float> centroids(static_cast<size_t>(clusters_ * width_)), tried(static_cast<size_t>(candidates * width_)), dots(static_cast<size_t>(count * candidates));
+    const Kernels& kernels = kernels_for(device_.isa());
+    std::vector<float> packed(static_cast<size_t>(nearest_columns(count) * width_)), unused(static_cast<size_t>(nearest_columns(count)));
+    device_.split(nearest_columns(count) / kNearestColumns, [&](int64_t first, int64_t last) {
+      kernels.pack_centroids(s.data(), count, width_, first * kNearestColumns, last * kNearestColumns, packed.data(), unused.data());
+    });
+
+    const int64_t candidates = 2 + static_cast<int64_t>(std::log(static_cast<double>(clusters_))), tasks = (count + kStartTask - 1) / kStartTask;
+    std::vector<float> centroids(static_cast<size_t>(clusters_ * width_)), tried(static_cast<size_t>(candidates * width_)), dots(static_cast<size_t>(count * candidates)),
+        tried_squares(static_cast<size_t>(candidates));
     std::vector<int64_t> chosen(static_cast<size_t>(candidates));
-    std::vector<double> least(static_cast<size_t>(count), INFINITY);
+    std::vector<double> least(static_cast<size_t>(count), INFINITY), parts(static_cast<size_t>(tasks * candidates)), sums(static_cast<size_t>(candidates));
     double potential = 0;
     for (int64_t c = 0; c < clusters_; ++c) {
       const int64_t tries = c == 0 ? 1 : candidates;
       for (int64_t t = 0; t < tries; ++t) {
         chosen[t] = c == 0 || !(potential > 0) ? static_cast<int64_t>(random_.uniform() * static_cast<double>(count)) : pick(least, random_.uniform() * potential);
         std::copy_n(s.data() + chosen[t] * width_, width_, tried.data() + t * width_);
+        tried_squares[t] = squares[chosen[t]];
       }
-      products(device_, s.data(), count, width_, tried.data(), tries, dots.data());
-      const auto distance = [&](int64_t i, int64_t t) { return std::max(0.0, static_cast<double>(squares[i]) + squares[chosen[t]] - 2.0 * dots[i * tries + t]); };
-      std::vector<double> sums(static_cast<size_t>(tries));
-      device_.each(tries, [&](int64_t t, int) {
-        for (int64_t i = 0; i < count; ++i) sums[t] += std::min(least[i], distance(i, t));
+      const Candidates of{tried.data(), tried_squares.data(), tries, width_, count, packed.data(), squares.data(), least.data(), dots.data()};
+      device_.each(tasks, [&](int64_t task, int thread) {
+        auto* scratch = static_cast<float*>(device_.scratch(thread, kNearestRows * width_ * 4));
+        kernels.sums_left(of, task * kStartTask, std::min(count, (task + 1) * kStartTask), scratch, parts.data() + task * candidates);
       });
-      const int64_t best = std::min_element(sums.begin(), sums.end()) - sums.begin();
+      std::fill(sums.begin(), sums.end(), 0);
+      for (int64_t task = 0; task < tasks; ++task)
+        for (int64_t t = 0; t < tries; ++t) sums[t] += parts[task * candidates + t];
+      const int64_t best = std::min_element(sums.begin(), sums.begin() + tries) - sums.begin();
       potential = sums[best];
-      for (int64_t i = 0; i < count; ++i) least[i] = std::min(least[i], distance(i, best));
+      kernels.lower_least(dots.data() + best * count, squares.data(), tried_squares[best], count, least.data());
       least[chosen[best]] = 0;
       std::copy_n(tried.data() + best * width_, width_, centroids.data() + c * width_);
     }

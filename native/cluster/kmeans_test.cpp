@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 
+#include "cluster/kernels.h"
 #include "runtime/error.h"
 #include "test/devices.h"
 
@@ -99,6 +100,40 @@ TEST(kmeans_nearest_of_equals_is_the_first) {
       float far = NAN;
       nearest(device, x.data(), 1, 2, centroids.data(), clusters, &label, &far);
       EXPECT(label == clusters / 2 && far == 0, "of " + std::to_string(clusters) + ": " + std::to_string(label));
+    }
+  }
+}
+
+TEST(kmeans_candidates_are_brute_force) {  // more candidates than a panel has rows, rows that fill no panel, part of the rows, a row at its own place
+  struct Shape { int64_t rows, width, tries, first, last; };
+  for (const auto& [rows, width, tries, first, last] : {Shape{1, 1, 1, 0, 1}, {33, 17, 3, 0, 33}, {100, 5, 8, 32, 77}, {1029, 64, 16, 64, 1029}}) {
+    const std::vector<float> x = test::normal(rows * width, 5);
+    const std::vector<float> tried(x.end() - tries * width, x.end());
+    std::vector<double> least(static_cast<size_t>(rows));
+    for (int64_t i = 0; i < rows; ++i) least[i] = i % 3 ? static_cast<double>(width) * static_cast<double>(i % 7) / 3 : INFINITY;
+    for (const int isa : test::isas()) {
+      const Kernels& kernels = kernels_for(static_cast<Isa>(isa));
+      const std::string what = std::string(name_of(static_cast<Isa>(isa))) + " " + std::to_string(rows) + " x " + std::to_string(width) + ", " + std::to_string(tries) + " candidates";
+      std::vector<float> packed(static_cast<size_t>(nearest_columns(rows) * width)), unused(static_cast<size_t>(nearest_columns(rows))), row_squares(static_cast<size_t>(rows)),
+          squares(static_cast<size_t>(tries)), dots(static_cast<size_t>(tries * rows), NAN), scratch(static_cast<size_t>(kNearestRows * width), NAN);
+      kernels.pack_centroids(x.data(), rows, width, 0, nearest_columns(rows), packed.data(), unused.data());
+      kernels.squared_norms(x.data(), rows, width, row_squares.data());
+      kernels.squared_norms(tried.data(), tries, width, squares.data());
+      std::vector<double> sums(static_cast<size_t>(tries), NAN);
+      kernels.sums_left({tried.data(), squares.data(), tries, width, rows, packed.data(), row_squares.data(), least.data(), dots.data()}, first, last, scratch.data(), sums.data());
+      for (int64_t t = 0; t < tries; ++t) {
+        double want = 0;
+        std::vector<double> nearer = least;
+        kernels.lower_least(dots.data() + t * rows + first, row_squares.data() + first, squares[t], last - first, nearer.data() + first);
+        for (int64_t i = 0; i < rows; ++i) {
+          const bool seen = i >= first && i < last;
+          const double d = std::min(least[i], distance(&x[i * width], &tried[t * width], width)), slack = 1e-5 * static_cast<double>(width + 1);
+          if (seen) want += d;
+          EXPECT(std::isnan(dots[t * rows + i]) == !seen, what + ": a product of a row that was not asked for, or none of one that was");
+          EXPECT(seen ? std::abs(nearer[i] - d) <= slack : nearer[i] == least[i], what + ": row " + std::to_string(i) + " is left " + std::to_string(nearer[i]) + ", not " + std::to_string(d));
+        }
+        EXPECT(std::abs(sums[t] - want) <= 1e-6 * static_cast<double>(rows * (width + 1)), what + ": leaves " + std::to_string(sums[t]) + ", not " + std::to_string(want));
+      }
     }
   }
 }
