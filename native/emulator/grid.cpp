@@ -8,6 +8,7 @@
 #include <exception>
 #include <map>
 #include <memory>
+#include <string>
 
 #include "emulator/cuda.h"
 #include "emulator/fiber.h"
@@ -144,6 +145,25 @@ struct Shared {  // freed whichever way the kernel ends
   ~Shared() { std::free(std::exchange(block.shared, nullptr)), block.shared_bytes = 0; }
 };
 
+// The most shared memory that a launch of each name asked for; written as lines "BYTES NAME" when the process ends, to the file that the environment variable
+// NICHELM_SHARED_MEMORY names (scripts/check-cuda-kernels).
+class Ledger {
+ public:
+  ~Ledger() {
+    const char* path = std::getenv("NICHELM_SHARED_MEMORY");
+    FILE* file = path ? std::fopen(path, "w") : nullptr;
+    if (!file) return;
+    for (const auto& [name, bytes] : most_) std::fprintf(file, "%zu %s\n", bytes, name.c_str());
+    std::fclose(file);
+  }
+  void note(const char* name, size_t bytes) {
+    if (bytes) most_[name] = std::max(most_[name], bytes);
+  }
+
+ private:
+  std::map<std::string, size_t> most_;
+} ledger;
+
 }  // namespace
 
 void set_mode(const Mode& mode) { chosen = mode; }
@@ -270,6 +290,7 @@ void run(const char* kernel, Extent grid, Extent threads, size_t shared, void (*
   if (block.threads.size() < block.size) block.threads.resize(block.size);
   for (unsigned i = 0; i < block.size; ++i) block.threads[i].number = i, block.threads[i].state = State::ready;
   if (shared > kMostShared) fail("%zu bytes of shared memory are more than a block may use (%zu)", shared, kMostShared);
+  ledger.note(kernel, shared);
   random_state = chosen.seed * 2654435761u + 88172645463325252ull;
   const Shared memory(shared);
   const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z;
