@@ -2,7 +2,6 @@
 
 #include "ops/kernels.h"
 #include "runtime/bf16.h"
-#include "runtime/peak.h"
 
 namespace nichelm::benchmark {
 namespace {
@@ -28,7 +27,9 @@ const std::vector<AttentionCase>& attention_cases() {
   return cases;
 }
 
-std::vector<Result> measure_attention(Cpu& device, const AttentionCase& shape, Type type, double peak) {
+std::string shape_of(const AttentionCase& c) { return std::to_string(c.rows) + " x " + std::to_string(c.length) + " x " + std::to_string(c.heads) + " x " + std::to_string(c.d); }
+
+std::vector<Result> measure_attention(Cpu& device, const AttentionCase& shape, Type type) {
   const auto [what, rows, length, heads, kv_heads, d, document] = shape;
   const int64_t width = (heads + 2 * kv_heads) * d, tokens = rows * length;
   std::vector<float> qkv = values(tokens * width, type, 1), dy = values(tokens * heads * d, type, 2), y(dy.size()), dqkv(qkv.size()), lse(static_cast<size_t>(tokens * heads));
@@ -43,28 +44,28 @@ std::vector<Result> measure_attention(Cpu& device, const AttentionCase& shape, T
   const Tensor x = in(qkv, rows, length, width), out = in(y, rows, length, heads * d), at{starts.data(), Type::i32, 2, {rows, length}}, logs{lse.data(), Type::f32, 3, {rows, heads, length}};
   const Attention forward{{x}, {at}, {out}, {logs}, heads, kv_heads};
   const AttentionGradient backward{{in(dy, rows, length, heads * d)}, {x}, {at}, {out}, {logs}, {in(dqkv, rows, length, width)}, heads, kv_heads};
-  const double seconds[] = {fastest([&] { run_op(device, forward); }), fastest([&] { run_op(device, backward); })};
+  const Rated there = fastest_beside_peak(device, type, [&] { run_op(device, forward); }), back = fastest_beside_peak(device, type, [&] { run_op(device, backward); });
+  const double peak = std::max(there.peak, back.peak);
   std::vector<Result> results;
-  const auto report = [&, what = what, rows = rows, length = length, heads = heads, d = d, visible = visible](const char* direction, double time, double products) {
+  const auto report = [&, what = what, d = d, visible = visible](const char* direction, double time, double products) {
     Result result;
     result.benchmark = "attention", result.what = what + ", " + direction, result.type = name_of(type), result.peak = peak;
-    result.shape = std::to_string(rows) + " x " + std::to_string(length) + " x " + std::to_string(heads) + " x " + std::to_string(d);
+    result.shape = shape_of(shape);
     result.seconds = time, result.flops = 2.0 * products * visible * static_cast<double>(d) / time;
     results.push_back(result);
   };
-  report("forward", seconds[0], 2);
-  report("backward", seconds[1], 5);
-  report("both", seconds[0] + seconds[1], 7);
+  report("forward", there.seconds, 2);
+  report("backward", back.seconds, 5);
+  report("both", there.seconds + back.seconds, 7);
   return results;
 }
 
 std::vector<Result> attention(Cpu& device) {
   std::vector<Result> results;
-  for (const Type type : {Type::f32, Type::bf16}) {
-    const double peak = measured_peak(device, type);
+  for (const Type type : {Type::f32, Type::bf16})
     for (const AttentionCase& shape : attention_cases())
-      for (Result& result : measure_attention(device, shape, type, peak)) results.push_back(std::move(result));
-  }
+      if (wanted(shape.what, shape_of(shape), type))
+        for (Result& result : measure_attention(device, shape, type)) results.push_back(std::move(result));
   return results;
 }
 

@@ -13,7 +13,7 @@ struct AttentionCase {
 const std::vector<AttentionCase>& attention_cases();
 
 // Forward, backward and both together. FLOPs are those of the products over visible keys alone: 4 d a query and key forward, 10 d backward.
-std::vector<Result> measure_attention(Cpu& device, const AttentionCase& shape, Type type, double peak);
+std::vector<Result> measure_attention(Cpu& device, const AttentionCase& shape, Type type);
 
 // All cases in f32 and bf16.
 std::vector<Result> attention(Cpu& device);

@@ -1,9 +1,11 @@
 // Benchmarks: functions of the library that measure and return results; who prints them is another matter (main.cpp here, the command line above).
 #pragma once
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "runtime/cpu.h"
+#include "runtime/peak.h"
 
 namespace nichelm::benchmark {
 
@@ -35,10 +37,20 @@ struct Entry {
 };
 const std::vector<Entry>& entries();
 
+// Of a benchmark's cases only those are measured whose line, "what shape type", has this text in it (nichelm_bench --case); empty: all.
+void only_cases(const std::string& text);
+bool wanted(const std::string& what, const std::string& shape, Type type);
+
 // Seconds of the fastest of several runs of body, after one that warms up: at least three runs and about `budget` seconds in all.
 template <class Body> double fastest(const Body& body, double budget = 0.15);
 
 double now();  // seconds, steady
+
+// The same beside the peak of the type, which is measured before and after: a clock that changes from second to second changes both.
+struct Rated {
+  double seconds, peak;  // of the fastest run; FLOP/s
+};
+template <class Body> Rated fastest_beside_peak(Cpu& device, Type type, const Body& body, double budget = 0.15);
 
 template <class Body> double fastest(const Body& body, double budget) {
   body();
@@ -51,6 +63,11 @@ template <class Body> double fastest(const Body& body, double budget) {
     if (seconds < best) best = seconds;
   }
   return best;
+}
+
+template <class Body> Rated fastest_beside_peak(Cpu& device, Type type, const Body& body, double budget) {
+  const double before = measured_peak(device, type), seconds = fastest(body, budget);
+  return {seconds, std::max(before, measured_peak(device, type))};
 }
 
 }  // namespace nichelm::benchmark

@@ -1,7 +1,6 @@
 #include "benchmark/kmeans.h"
 
 #include "cluster/kmeans.h"
-#include "runtime/peak.h"
 
 namespace nichelm::benchmark {
 
@@ -10,7 +9,7 @@ const std::vector<KmeansCase>& kmeans_cases() {
   return cases;
 }
 
-std::vector<Result> measure_kmeans(Cpu& device, const KmeansCase& shape, double peak) {
+std::vector<Result> measure_kmeans(Cpu& device, const KmeansCase& shape) {
   const auto [rows, width, clusters] = shape;
   std::vector<float> x(static_cast<size_t>(rows * width));
   uint32_t seed = 1;
@@ -22,7 +21,7 @@ std::vector<Result> measure_kmeans(Cpu& device, const KmeansCase& shape, double 
   std::vector<float> distances(labels.size());
   const cluster::KmeansOptions options{.clusters = clusters, .seed = 1, .iterations = 10, .tolerance = 0};
   int64_t iterations = 0;
-  const double assign = fastest([&] { cluster::nearest(device, x.data(), rows, width, x.data(), clusters, labels.data(), distances.data()); });
+  const auto [assign, peak] = fastest_beside_peak(device, Type::f32, [&] { cluster::nearest(device, x.data(), rows, width, x.data(), clusters, labels.data(), distances.data()); });
   const double begin = now();
   iterations = cluster::kmeans(device, x.data(), rows, width, options).iterations;
   const double fit = now() - begin, flops = 2.0 * static_cast<double>(rows) * static_cast<double>(width) * static_cast<double>(clusters);
@@ -38,10 +37,9 @@ std::vector<Result> measure_kmeans(Cpu& device, const KmeansCase& shape, double 
 }
 
 std::vector<Result> kmeans(Cpu& device) {
-  const double peak = measured_peak(device, Type::f32);
   std::vector<Result> results;
   for (const KmeansCase& shape : kmeans_cases())
-    for (Result& result : measure_kmeans(device, shape, peak)) results.push_back(std::move(result));
+    for (Result& result : measure_kmeans(device, shape)) results.push_back(std::move(result));
   return results;
 }
 

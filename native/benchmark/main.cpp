@@ -1,4 +1,5 @@
-// nichelm_bench [NAME] [--threads N] [--isa NAME] [--json]: runs the benchmarks whose names contain NAME, prints a table or JSON lines.
+// nichelm_bench [NAME] [--case TEXT] [--threads N] [--isa NAME] [--json]: runs the benchmarks whose names contain NAME, prints a table or JSON lines.
+// Of matmul and attention --case takes those lines that contain TEXT.
 // nichelm_bench [NAME] --device cuda [--index N] [--step FILE]... [--profile] [--small] [--json]: those of a GPU; files are of scripts/generate-steps.
 #include <cstdio>
 #include <cstdlib>
@@ -35,6 +36,8 @@ Arguments parse(int argc, char** argv) {
       char* end;
       arguments.threads = static_cast<int>(std::strtol(text.c_str(), &end, 10));
       if (*end || end == text.c_str() || arguments.threads < 1) throw Error(ErrorCode::argument, "--threads must be a number of at least 1; got '" + text + "'");
+    } else if (argument == "--case") {
+      benchmark::only_cases(value());
     } else if (argument == "--isa") {
       arguments.isa = parse_isa(value());
     } else if (argument == "--device") {
@@ -52,7 +55,7 @@ Arguments parse(int argc, char** argv) {
     } else if (argument == "--json") {
       arguments.json = true;
     } else if (argument[0] == '-' || !arguments.name.empty()) {
-      throw Error(ErrorCode::argument, "unknown argument '" + argument + "'; usage: nichelm_bench [NAME] [--threads N] [--isa NAME] [--json], or [NAME] --device cuda [--index N] [--step FILE]... [--profile] [--small] [--json]");
+      throw Error(ErrorCode::argument, "unknown argument '" + argument + "'; usage: nichelm_bench [NAME] [--case TEXT] [--threads N] [--isa NAME] [--json], or [NAME] --device cuda [--index N] [--step FILE]... [--profile] [--small] [--json]");
     } else {
       arguments.name = argument;
     }

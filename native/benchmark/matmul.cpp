@@ -1,22 +1,25 @@
 #include "benchmark/matmul.h"
 
+#include <algorithm>
+
 #include "ops/kernels.h"
+#include "runtime/arena.h"
 #include "runtime/bf16.h"
-#include "runtime/peak.h"
 
 namespace nichelm::benchmark {
 namespace {
 
+// In an arena, as the operands of a program are: its pages are the large ones where the system has them.
 struct Operand {
-  std::vector<float> storage;
+  Arena storage;
   Type type;
 
-  Operand(int64_t size, Type type, uint32_t seed) : storage(static_cast<size_t>(type == Type::bf16 ? (size + 1) / 2 : size)), type(type) {
+  Operand(int64_t size, Type type, uint32_t seed) : storage(std::max<int64_t>(64, size * (type == Type::bf16 ? 2 : 4))), type(type) {
     for (int64_t i = 0; i < size; ++i) {
       seed = seed * 1664525 + 1013904223;
       const float value = static_cast<float>(static_cast<int32_t>(seed)) * 0x1p-31f;
       if (type == Type::bf16) narrow(value, reinterpret_cast<Bf16*>(storage.data())[i]);
-      else storage[static_cast<size_t>(i)] = value;
+      else reinterpret_cast<float*>(storage.data())[i] = value;
     }
   }
   Tensor stack(int64_t groups, int64_t rows, int64_t width) { return {storage.data(), type, 3, {groups, rows, width}}; }
@@ -46,31 +49,33 @@ const std::vector<MatmulCase>& matmul_cases() {
   return cases;
 }
 
-Result measure_matmul(Cpu& device, const MatmulCase& shape, Type type, double peak) {
+std::string shape_of(const MatmulCase& c) { return std::to_string(c.m) + " x " + std::to_string(c.n) + " x " + std::to_string(c.k); }
+
+Result measure_matmul(Cpu& device, const MatmulCase& shape, Type type) {
   const auto [what, m, n, k, transpose_a, transpose_b, accumulate, gelu] = shape;
   Operand a(m * k, type, 1), b(k * n, type, 2), bias(n, Type::f32, 3), c(m * n, accumulate ? Type::f32 : type, 4), pre(gelu ? m * n : 0, type, 5);
   const In in_a{transpose_a ? a.tensor(k, m) : a.tensor(m, k)}, in_b{transpose_b ? b.tensor(n, k) : b.tensor(k, n)};
-  double seconds;
+  Rated rated;
   if (accumulate) {
     const MatmulAccumulate op{in_a, in_b, {c.tensor(m, n)}, transpose_a, transpose_b};
-    seconds = fastest([&] { run_op(device, op); });
+    rated = fastest_beside_peak(device, type, [&] { run_op(device, op); });
   } else {
     Matmul op{in_a, in_b, {}, {}, {}, {c.tensor(m, n)}, {}, transpose_a, transpose_b, gelu};
     if (gelu) op.bias = {bias.tensor(1, n)}, op.pre = {pre.tensor(m, n)};
-    seconds = fastest([&] { run_op(device, op); });
+    rated = fastest_beside_peak(device, type, [&] { run_op(device, op); });
   }
   Result result;
   result.benchmark = "matmul", result.what = what, result.type = name_of(type);
-  result.shape = std::to_string(m) + " x " + std::to_string(n) + " x " + std::to_string(k);
-  result.seconds = seconds, result.flops = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) / seconds, result.peak = peak;
+  result.shape = shape_of(shape);
+  result.seconds = rated.seconds, result.flops = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) / rated.seconds, result.peak = rated.peak;
   return result;
 }
 
 std::vector<Result> matmul(Cpu& device) {
   std::vector<Result> results;
   for (const Type type : {Type::f32, Type::bf16}) {
-    const double peak = measured_peak(device, type);
-    for (const MatmulCase& shape : matmul_cases()) results.push_back(measure_matmul(device, shape, type, peak));
+    for (const MatmulCase& shape : matmul_cases())
+      if (wanted(shape.what, shape_of(shape), type)) results.push_back(measure_matmul(device, shape, type));
   }
   return results;
 }
@@ -79,8 +84,9 @@ std::vector<Result> matmul_stacks(Cpu& device) {
   constexpr int64_t kGroups = 8, kRows = 8192;
   std::vector<Result> results;
   for (const Type type : {Type::f32, Type::bf16}) {
-    const double peak = measured_peak(device, type);
     for (auto [k, n] : {std::pair<int64_t, int64_t>{64, 256}, {128, 512}, {256, 1024}}) {
+      const std::string shape = std::to_string(kRows) + ", " + std::to_string(k) + " x " + std::to_string(n);
+      if (!wanted("stacks", shape, type)) continue;
       Operand x(kRows * k, type, 1), y(kRows * n, type, 2), weights(kGroups * k * n, type, 3), bias(n, Type::f32, 4), pre(kRows * n, type, 5), gradient(kGroups * k * n, Type::f32, 6);
       const auto compare = [&](const char* what, const auto& plain, const auto& stacked) {
         double seconds[] = {1e300, 1e300};
@@ -89,11 +95,11 @@ std::vector<Result> matmul_stacks(Cpu& device) {
           run_op(device, op);
           best = now() - start < best ? now() - start : best;
         };
-        fastest([&] { time(seconds[0], plain), time(seconds[1], stacked); }, 0.3);
+        const double peak = fastest_beside_peak(device, type, [&] { time(seconds[0], plain), time(seconds[1], stacked); }, 0.3).peak;
         for (const bool stack : {false, true}) {
           Result r;
           r.benchmark = "matmul_stacks", r.what = std::string(what) + (stack ? ", 8 groups" : ", plain"), r.type = name_of(type);
-          r.shape = std::to_string(kRows) + ", " + std::to_string(k) + " x " + std::to_string(n);
+          r.shape = shape;
           r.seconds = seconds[stack], r.flops = 2.0 * kRows * static_cast<double>(k * n) / r.seconds, r.peak = peak;
           results.push_back(r);
         }

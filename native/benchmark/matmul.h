@@ -15,7 +15,7 @@ struct MatmulCase {
 // Forward, gradient of the input and gradient of the weight of each kind of product in a step of `nano` and `mini`, some of `slm`, and 1024 x 1024 x 1024.
 const std::vector<MatmulCase>& matmul_cases();
 
-Result measure_matmul(Cpu& device, const MatmulCase& shape, Type type, double peak);
+Result measure_matmul(Cpu& device, const MatmulCase& shape, Type type);
 
 // All cases in f32 and bf16.
 std::vector<Result> matmul(Cpu& device);

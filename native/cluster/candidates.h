@@ -34,13 +34,14 @@ NICHELM_INLINE void sums_left(const Candidates& of, int64_t first, int64_t last,
   auto* panel = reinterpret_cast<uint32_t*>(scratch);
   const Operand<float> from{of.candidates, of.width, true, of.tries * of.width};
   float tile[kRows * kColumns];
+  Ahead nothing;
   for (int64_t t = 0; t < of.tries; ++t) sums[t] = 0;
   for (int64_t t = 0; t < of.tries; t += kRows) {
     const int64_t rows = of.tries - t < kRows ? of.tries - t : int64_t{kRows};
     pack<SingleF32, kRows>(from, t, rows, 0, of.width, panel);
     for (int64_t c = first; c < last; c += kColumns) {
       const int64_t columns = last - c < kColumns ? last - c : int64_t{kColumns};
-      micro_kernel_for<SingleF32>(rows, columns)(of.width, panel, reinterpret_cast<const uint32_t*>(of.packed + c * of.width), tile, false);
+      micro_kernel_for<SingleF32>(rows, columns)(of.width, panel, reinterpret_cast<const uint32_t*>(of.packed + c * of.width), tile, false, nothing);
       for (int64_t i = 0; i < rows; ++i)
         sums[t + i] += left_by(tile + i * kColumns, of.row_squares + c, of.squares[t + i], of.least + c, columns, of.dots + (t + i) * of.rows + c);
     }

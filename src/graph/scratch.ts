@@ -7,7 +7,7 @@ export interface KernelFacts { threads: number; isa: string }
 /** Bytes by what holds them: shared by all threads, and of each thread. Buffers grow to the most that any call wants, and are kept. */
 interface Need { packed?: number; partial?: number; logits?: number; ownPacked?: number; ownSums?: number; own?: number }
 
-const MIB = 2 ** 20, CHUNK_LOGITS = 8 * MIB, LEAST_CHUNK = 512, MOST_PACKED = 32 * MIB, GROUPED = 8 * MIB, BLOCK_STEPS = 512, OWN_BLOCK = MIB / 4
+const MIB = 2 ** 20, CHUNK_LOGITS = 8 * MIB, LEAST_CHUNK = 512, MOST_PACKED = 32 * MIB, GROUPED = 8 * MIB, BLOCK_STEPS = 512, DEEP_STEPS = 256, DEEP_BYTES = MIB / 2, DEEP_RESULT = MIB, OWN_BLOCK = MIB / 4
 const up = (x: number, step: number): number => Math.ceil(x / step) * step
 
 /**
@@ -21,7 +21,8 @@ export function scratchBytes(nodes: Iterable<Node>, facts: KernelFacts): number 
   return most.packed + most.partial + most.logits + facts.threads * (most.ownPacked + most.ownSums + most.own)
 }
 
-function needsOf({ op, operands, outputs, attributes }: Node, { isa }: KernelFacts): Need[] {
+function needsOf({ op, operands, outputs, attributes }: Node, { isa, threads }: KernelFacts): Need[] {
+  const product = (groups: number, m: number, n: number, k: number, values: number): Need => needOfProduct({ groups, m, n, steps: Math.max(1, Math.ceil(k / values)), threads })
   const values = (tensor: Tensor): number => (tensor.dtype === 'bf16' && isa === 'avx512bf16' ? 2 : 1)
   switch (op.name) {
     case 'matmul':
@@ -54,16 +55,22 @@ function needsOf({ op, operands, outputs, attributes }: Node, { isa }: KernelFac
   }
 }
 
-/** One product of each of `groups`, [m, k] · [k, n], of which a word of a packed operand holds `values`. */
-function product(groups: number, m: number, n: number, k: number, values: number): Need {
-  const steps = Math.max(1, Math.ceil(k / values)), blocks = Math.ceil(steps / BLOCK_STEPS), blockSteps = Math.ceil(steps / blocks)
+/** One product of each of `groups`, [m, k] · [k, n]; `steps`: words along k, each of one f32 or two bf16. */
+function needOfProduct({ groups, m, n, steps, threads }: { groups: number; m: number; n: number; steps: number; threads: number }): Need {
+  const deepShape = steps >= 4 * BLOCK_STEPS && 4 * Math.min(m, n) * DEEP_STEPS <= DEEP_BYTES && 4 * m * n <= DEEP_RESULT
+  const blocks = Math.ceil(steps / (deepShape ? DEEP_STEPS : BLOCK_STEPS)), blockSteps = Math.ceil(steps / blocks)
   const rows = up(m, 14), columns = up(n, 32), sharesRows = m <= n && 4 * rows * blockSteps <= MIB && 4 * rows * steps <= MOST_PACKED
   const shared = sharesRows ? 4 * rows * steps : Math.min(4 * columns * steps, Math.max(MOST_PACKED, 4 * 32 * steps))
   const splits = Math.max(1, Math.min(Math.floor(16 / (Math.ceil(m / 112) * Math.ceil(n / 256))), blocks, Math.floor(MOST_PACKED / (4 * m * n))))
-  const together = Math.min(groups, Math.max(1, Math.floor(GROUPED / shared))), taskRows = Math.min(rows, up(OWN_BLOCK / (4 * blockSteps), 14))
+  const together = Math.min(groups, Math.max(1, Math.floor(GROUPED / shared))), parts = Math.ceil(threads / (together * splits))
+  const partial = splits > 1 ? together * splits * 4 * rows * columns : 0, ownSums = (taskRows: number, taskColumns: number): number => (blocks > 1 && splits === 1 ? 4 * taskRows * taskColumns : 0)
+  if (deepShape && parts <= 2) {
+    const ownRows = Math.min(rows, m > n ? up(OWN_BLOCK / (4 * blockSteps), 14) : rows), ownColumns = Math.min(columns, m > n ? columns : up(OWN_BLOCK / (4 * blockSteps), 32))
+    return { partial, ownPacked: 4 * blockSteps * (ownRows + ownColumns), ownSums: ownSums(rows, columns) / parts }
+  }
+  const taskRows = Math.min(rows, up(OWN_BLOCK / (4 * blockSteps), 14))
   return {
-    packed: together * shared, partial: splits > 1 ? together * splits * 4 * rows * columns : 0,
-    ownPacked: sharesRows ? 4 * 32 * blockSteps : 4 * taskRows * blockSteps,
-    ownSums: blocks > 1 && splits === 1 ? 4 * (sharesRows ? rows * 32 : taskRows * columns) : 0,
+    packed: together * shared, partial, ownPacked: sharesRows ? up(OWN_BLOCK, 4 * 32 * blockSteps) : 4 * taskRows * blockSteps,
+    ownSums: sharesRows ? ownSums(rows, up(OWN_BLOCK / (4 * blockSteps), 32)) : ownSums(taskRows, columns),
   }
 }

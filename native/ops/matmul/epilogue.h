@@ -57,16 +57,11 @@ template <class C> NICHELM_INLINE void store_pair(const Pair& x, int64_t stride,
     if (q < here) store_row(x.part + q * kVectors, columns, to + q * stride);
 }
 
-// Asks for the lines of c that a tile will go to, so that they arrive while its sums are made.
-template <class C> NICHELM_INLINE void prefetch(const Epilogue<C>& e, int64_t row, int64_t column, int64_t rows) {
-  constexpr int64_t kLine = 64 / sizeof(C);
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < kColumns; j += kLine) {
-      __builtin_prefetch(e.c + (row + i) * e.n + column + j, 1);
-      if (e.pre) __builtin_prefetch(e.pre + (row + i) * e.n + column + j, 1);
-      if (e.gelu_of) __builtin_prefetch(e.gelu_of + (row + i) * e.n + column + j);
-      if (e.residual) __builtin_prefetch(e.residual + (row + i) * e.n + column + j);
-    }
+// The lines that a tile's result goes to, and those of one more operand (three are rare).
+template <class C> NICHELM_INLINE Ahead::Result lines_of(const Epilogue<C>& e, int64_t row, int64_t column, int64_t rows) {
+  const C* other = e.pre ? e.pre : e.gelu_of ? e.gelu_of : e.residual ? e.residual : e.c;
+  const int64_t at = row * e.n + column;
+  return {reinterpret_cast<const char*>(e.c + at), reinterpret_cast<const char*>(other + at), rows, e.n * int64_t{sizeof(C)}, kColumns * sizeof(C) > 64 ? 64 : 0};
 }
 
 // Arithmetic is on whole pairs of rows, also where only some columns or one row exist: the same code, so the same bits, wherever a tile falls.
@@ -86,6 +81,45 @@ template <class C> void finish(const Epilogue<C>& epilogue, const float* tile, i
     if (e.residual) x = x + operand(e.residual);
     store_pair(x, e.n, here, columns, e.c + at);
   }
+}
+
+// Whether nothing but sums, bias, residual and what is there already makes the result: then it is made from the registers that hold the sums.
+template <class C> NICHELM_INLINE bool plain(const Epilogue<C>& e) { return !e.gelu && !e.gelu_of && !e.pre; }
+
+// micro_kernel and finish in one, of a whole tile's columns and a plain epilogue; the same bits. before: sums of other blocks, or null.
+template <class Kind, int R, class C> void micro_kernel_finish(int64_t steps, const uint32_t* a, const uint32_t* b, const float* before, const Epilogue<C>& e, int64_t row, int64_t column, Ahead& ahead) {
+  Floats sum[R][kVectors];
+  tile_sums<Kind>(steps, a, b, sum, &ahead);
+  const int64_t n = e.n, at = row * n + column;
+  C* c = e.c + at;
+  const C* residual = e.residual ? e.residual + at : nullptr;
+  const bool accumulate = e.accumulate;
+  Lanes bias[kVectors] = {};
+  if (e.bias) load_row(e.bias + column, kColumns, bias);
+#pragma GCC unroll 16
+  for (int i = 0; i < R; ++i, c += n) {
+    Lanes x[kVectors], y[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) x[v] = before ? load_floats(before + i * kColumns + v * kLanes) + sum[i][v] : sum[i][v];
+    if (accumulate) {
+      load_row(c, kColumns, y);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) x[v] = y[v] + x[v];
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) x[v] = x[v] + bias[v];
+    if (residual) {
+      load_row(residual + i * n, kColumns, y);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) x[v] = x[v] + y[v];
+    }
+    store_row(x, kColumns, c);
+  }
+}
+template <class Kind, class C> using FinishingKernel = void (*)(int64_t steps, const uint32_t* a, const uint32_t* b, const float* before, const Epilogue<C>& e, int64_t row, int64_t column, Ahead& ahead);
+template <class Kind, class C, int... I> constexpr FinishingKernel<Kind, C> pick_finishing(int64_t rows, std::integer_sequence<int, I...>) {
+  constexpr FinishingKernel<Kind, C> all[] = {micro_kernel_finish<Kind, I + 1, C>...};
+  return all[rows - 1];
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // The loops around the micro-kernel (after Goto & van de Geijn, "Anatomy of high-performance matrix multiplication", 2008).
 // One operand is packed whole by all threads first: the one that every task walks through. The other is packed by the tasks, in blocks that stay in
-// the second cache: a in blocks of rows, or b panel by panel where b has more columns than a has rows.
+// the second cache: a in blocks of rows, or b panel by panel where b has more columns than a has rows. Of a product whose result is small beside k (the gradient
+// of a small model's weight) tasks pack both. What is packed next is asked for while tiles are multiplied.
 // Groups are products of one shape, whose operands and results lie one behind the other. Some of them are done at once, so that all threads have work; what
 // an element computes is what it would be in a product alone.
 #pragma once
@@ -21,10 +22,10 @@ template <class Kind, class T, class C> class Product {
   void compute() {
     for (group_ = 0; group_ < groups_; group_ += plan_.groups) {
       groups_here_ = least(plan_.groups, groups_ - group_);
-      if (plan_.share_a) pack_a();
+      if (plan_.share_a && !plan_.deep) pack_a();
       for (int64_t first = 0; first < plan_.column_panels; first += plan_.strip_panels) {
         strip_ = first, strip_panels_ = least(plan_.strip_panels, plan_.column_panels - first);
-        if (!plan_.share_a) pack_strip_of_b();
+        if (!plan_.share_a && !plan_.deep) pack_strip_of_b();
         multiply_strip();
         if (plan_.splits > 1) add_splits();
       }
@@ -35,6 +36,13 @@ template <class Kind, class T, class C> class Product {
   struct Range {
     int64_t first, last;
     int64_t size() const { return last - first; }
+  };
+
+  struct Task {
+    int64_t group, split;
+    Range rows, columns;
+    int64_t block_first, block_last;
+    float* waiting;  // sums that wait for the next block
   };
 
   // Places in the operands. Rows are spread evenly over their panels.
@@ -104,37 +112,104 @@ template <class Kind, class T, class C> class Product {
       Range r{task / across % down * plan_.task_rows, 0}, c{task % across * plan_.task_columns, 0};
       r.last = least(plan_.row_panels, r.first + plan_.task_rows), c.last = least(strip_panels_, c.first + plan_.task_columns);
       const int64_t group = task / (plan_.splits * down * across), split = task / (down * across) % plan_.splits;
-      if (!plan_.share_a) return multiply_block(thread, group, split, r, c);
+      if (!plan_.share_a || plan_.deep) return multiply_block(thread, group, split, r, c);
       for (int64_t panel = c.first; panel < c.last; panel += plan_.own_columns) multiply_block(thread, group, split, r, {panel, least(c.last, panel + plan_.own_columns)});
     });
   }
 
-  // One split of the tiles of some row panels and column panels.
+  // One split of the tiles of some row panels and column panels. The operand that is shared is packed already, the other by each block; a deep product's are
+  // both packed here.
   void multiply_block(int thread, int64_t group, int64_t split, Range rows, Range columns) {
     const int64_t per_split = divide_up(plan_.blocks, plan_.splits), block_first = split * per_split, block_last = least(plan_.blocks, block_first + per_split);
-    const int64_t own_words = plan_.share_a ? columns.size() * plan_.block_steps * kColumns : rows.size() * plan_.block_steps * kRows;
-    auto* own = static_cast<uint32_t*>(device_.scratch(thread, own_words * 4, 2));
-    float* waiting = nullptr;  // sums that wait for the next block
-    if (plan_.blocks > 1 && plan_.splits == 1) waiting = static_cast<float*>(device_.scratch(thread, rows.size() * columns.size() * kTile * 4, 3));
-    alignas(64) float tile_here[kTile];
-
+    Task task{group, split, rows, columns, block_first, block_last, nullptr};
+    if (plan_.blocks > 1 && plan_.splits == 1) task.waiting = static_cast<float*>(device_.scratch(thread, rows.size() * columns.size() * kTile * 4, 3));
+    const int64_t a_words = rows.size() * plan_.block_steps * kRows, b_words = columns.size() * plan_.block_steps * kColumns;
+    if (plan_.deep) return multiply_deep(thread, task);
+    auto* own = static_cast<uint32_t*>(device_.scratch(thread, (plan_.share_a ? b_words : a_words) * 4, 2));
     for (int64_t block = block_first; block < block_last; ++block) {
-      const int64_t steps = steps_of(block);
-      const bool done = plan_.splits == 1 && block + 1 == block_last;
-      plan_.share_a ? pack_columns(group, block, columns, own) : pack_rows(group, block, rows, own);
-      for (int64_t c = columns.first; c < columns.last; ++c) {
-        const uint32_t* b = plan_.share_a ? own + (c - columns.first) * steps * kColumns : shared_panel(group, block, c, strip_panels_, kColumns);
-        const int64_t column_count = columns_of(c);
-        for (int64_t r = rows.first; r < rows.last; ++r) {
-          const uint32_t* a = plan_.share_a ? shared_panel(group, block, r, plan_.row_panels, kRows) : own + (r - rows.first) * steps * kRows;
-          const int64_t row_count = rows_of(r);
-          float* tile = plan_.splits > 1 ? partial_tile(group, split, c, r) : waiting ? waiting + ((c - columns.first) * rows.size() + r - rows.first) * kTile : tile_here;
-          if (done) prefetch(epilogue_, first_row(group) + row_of(r), column_of(c), row_count);
-          micro_kernel_for<Kind>(row_count, column_count)(steps, a, b, tile, block > block_first);
-          if (done) finish(epilogue_, tile, first_row(group) + row_of(r), column_of(c), row_count, column_count);
+      Ahead ahead;
+      const bool more = block + 1 < block_last;
+      if (plan_.share_a) {
+        pack_columns(group, block, columns, own);
+        ahead.rows = more ? ahead_of_columns(group, block + 1, columns) : ahead_of_columns(group, block_first, {columns.last, columns.last + columns.size()});
+        multiply_tiles(task, block, rows, columns, shared_panel(group, block, rows.first, plan_.row_panels, kRows), own, ahead);
+      } else {
+        pack_rows(group, block, rows, own);
+        ahead.rows = more ? ahead_of_rows(group, block + 1, rows) : ahead_of_rows(group, block_first, {rows.last, rows.last + rows.size()});
+        multiply_tiles(task, block, rows, columns, own, shared_panel(group, block, columns.first, strip_panels_, kColumns), ahead);
+      }
+    }
+  }
+
+  // Of a result that is small beside k: what is packed of a block stays in the second cache, and nothing is read or written in between. The narrower operand's
+  // block is packed whole, the other's some panels at a time.
+  void multiply_deep(int thread, const Task& task) {
+    const auto [group, split, rows, columns, block_first, block_last, waiting] = task;
+    const bool walk_rows = rows.size() * kRows <= columns.size() * kColumns;  // for each of some columns
+    const int64_t a_words = (walk_rows ? rows.size() : least(rows.size(), plan_.own_rows)) * plan_.block_steps * kRows;
+    const int64_t b_words = (walk_rows ? least(columns.size(), plan_.own_columns) : columns.size()) * plan_.block_steps * kColumns;
+    auto* a = static_cast<uint32_t*>(device_.scratch(thread, (a_words + b_words) * 4, 2));
+    uint32_t* b = a + a_words;
+    for (int64_t block = block_first; block < block_last; ++block) {
+      walk_rows ? pack_rows(group, block, rows, a) : pack_columns(group, block, columns, b);
+      const Range all = walk_rows ? columns : rows;
+      const int64_t at_once = walk_rows ? plan_.own_columns : plan_.own_rows;
+      for (Range part{all.first, 0}; part.first < all.last; part.first = part.last) {
+        part.last = least(all.last, part.first + at_once);
+        walk_rows ? pack_columns(group, block, part, b) : pack_rows(group, block, part, a);
+        Ahead ahead;
+        const Range next = part.last < all.last ? Range{part.last, least(all.last, part.last + at_once)} : Range{all.first, all.first + part.size()};
+        const int64_t next_block = part.last < all.last ? block : block + 1;
+        ahead.rows = walk_rows ? ahead_of_columns(group, next_block, next) : ahead_of_rows(group, next_block, next);
+        if (next_block > block) ahead.then = walk_rows ? ahead_of_rows(group, next_block, rows) : ahead_of_columns(group, next_block, columns);
+        walk_rows ? multiply_tiles(task, block, rows, part, a, b, ahead) : multiply_tiles(task, block, part, columns, a, b, ahead);
+      }
+    }
+  }
+
+  // The tiles of some packed row panels a and column panels b, and of one block of k.
+  void multiply_tiles(const Task& task, int64_t block, Range rows, Range columns, const uint32_t* a, const uint32_t* b, Ahead& ahead) {
+    const int64_t steps = steps_of(block);
+    const bool done = plan_.splits == 1 && block + 1 == task.block_last;
+    const bool from_registers = plain(epilogue_);
+    alignas(64) float tile_here[kTile];
+    for (int64_t c = columns.first; c < columns.last; ++c) {
+      const int64_t column_count = columns_of(c);
+      for (int64_t r = rows.first; r < rows.last; ++r) {
+        const int64_t row_count = rows_of(r);
+        float* tile = plan_.splits > 1 ? partial_tile(task.group, task.split, c, r)
+                      : task.waiting   ? task.waiting + ((c - task.columns.first) * task.rows.size() + r - task.rows.first) * kTile
+                                       : tile_here;
+        const uint32_t *a_panel = a + (r - rows.first) * steps * kRows, *b_panel = b + (c - columns.first) * steps * kColumns;
+        const bool add = block > task.block_first;
+        if (!done) {
+          micro_kernel_for<Kind>(row_count, column_count)(steps, a_panel, b_panel, tile, add, ahead);
+          continue;
+        }
+        const int64_t row = first_row(task.group) + row_of(r), column = column_of(c);
+        ahead.result = lines_of(epilogue_, row, column, row_count);
+        if (from_registers && column_count == kColumns) {
+          pick_finishing<Kind, C>(row_count, std::make_integer_sequence<int, kRows>{})(steps, a_panel, b_panel, add ? tile : nullptr, epilogue_, row, column, ahead);
+        } else {
+          micro_kernel_for<Kind>(row_count, column_count)(steps, a_panel, b_panel, tile, add, ahead);
+          finish(epilogue_, tile, row, column, row_count, column_count);
         }
       }
     }
+  }
+
+  // What will be packed of some row panels or column panels and a block of k, as far as there is such.
+  Ahead::Rows ahead_of_rows(int64_t group, int64_t block, Range rows) const {
+    return ahead_of(of_group(a_, group), block, row_of(least(rows.first, plan_.row_panels)), row_of(least(rows.last, plan_.row_panels)));
+  }
+  Ahead::Rows ahead_of_columns(int64_t group, int64_t block, Range columns) const {
+    return ahead_of(of_group(b_, group), block, least(n_, column_of(columns.first)), least(n_, column_of(columns.last)));
+  }
+  Ahead::Rows ahead_of(const Operand<T>& x, int64_t block, int64_t first, int64_t last) const {
+    if (block >= plan_.blocks || first >= last) return {};
+    const int64_t k = k_last(block) - k_first(block), size = sizeof(T);
+    return x.k_contiguous ? Ahead::Rows(x.data + first * x.stride + k_first(block), k * size, x.stride * size, last - first)
+                          : Ahead::Rows(x.data + k_first(block) * x.stride + first, (last - first) * size, x.stride * size, k);
   }
 
   void add_splits() {

@@ -43,13 +43,57 @@ NICHELM_INLINE void multiply_add(PairBf16, Floats& sum, const uint32_t& a, Float
 }
 #endif
 
+// Memory that is asked for while tiles are multiplied, some lines at every step, so that no burst of requests stands in the way of the tiles' own:
+// rows that are packed next, and before them the rows of the result that the tile will go to.
+struct Ahead {
+  struct Rows {  // all as long, and as far from each other
+    const char* at = nullptr;
+    int64_t count = 0, left = 0;  // rows that are still to come, and lines of this one
+    int64_t lines = 0, jump = 0;  // lines of a row; bytes from the end of one's last line to the next
+
+    Rows() = default;
+    Rows(const void* first, int64_t row_bytes, int64_t stride_bytes, int64_t rows) : at(static_cast<const char*>(first)), count(row_bytes > 0 ? rows : 0) {
+      if (row_bytes == stride_bytes && count) row_bytes *= rows, count = 1;
+      left = lines = (row_bytes + 63) / 64;
+      jump = stride_bytes - 64 * lines;
+    }
+  };
+  struct Result {  // rows of c and of one other operand of its shape, of one or two lines
+    const char *c = nullptr, *other = nullptr;
+    int64_t count = 0, stride = 0, second = 0;  // second: 64, or 0 where a row is one line
+  };
+  Rows rows, then;  // then: when rows have come
+  Result result;
+
+  __attribute__((always_inline)) void step(int64_t p) {
+    if (result.count) {
+      if (p & 1) return;  // two to four lines every other step
+      __builtin_prefetch(result.c, 1);
+      __builtin_prefetch(result.c + result.second, 1);
+      __builtin_prefetch(result.other);
+      __builtin_prefetch(result.other + result.second);
+      result.c += result.stride, result.other += result.stride, --result.count;
+      return;
+    }
+    if (!rows.count) return;
+    __builtin_prefetch(rows.at, 0, 2);
+    rows.at += 64;
+    if (--rows.left) return;
+    rows.at += rows.jump, rows.left = rows.lines, --rows.count;
+    if (!rows.count) rows = then, then = {};
+  }
+};
+
 // sum[i][v] = over all steps a[step][i] b[step][v * kLanes ...]. a: [steps][kRows], b: [steps][kColumns].
-template <class Kind, int R, int V> NICHELM_INLINE void tile_sums(int64_t steps, const uint32_t* a, const uint32_t* b, Floats (&sum)[R][V]) {
+template <class Kind, int R, int V> NICHELM_INLINE void tile_sums(int64_t steps, const uint32_t* a, const uint32_t* b, Floats (&sum)[R][V], Ahead* next = nullptr) {
+  Ahead ahead;
+  if (next) ahead = *next;
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i)
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) sum[i][v] = Floats{};
   for (int64_t p = 0; p < steps; ++p, a += kRows, b += kColumns) {
+    if (next) ahead.step(p);
     Floats row[V];
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) row[v] = load_floats(b + v * kLanes);
@@ -58,12 +102,13 @@ template <class Kind, int R, int V> NICHELM_INLINE void tile_sums(int64_t steps,
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) multiply_add(Kind{}, sum[i][v], a[i], row[v]);
   }
+  if (next) *next = ahead;
 }
 
 // tile[i][j] (= or +=, by add) the sums, for i < R and j < V * kLanes. tile: [kRows][kColumns].
-template <class Kind, int R, int V> void micro_kernel(int64_t steps, const uint32_t* a, const uint32_t* b, float* tile, bool add) {
+template <class Kind, int R, int V> void micro_kernel(int64_t steps, const uint32_t* a, const uint32_t* b, float* tile, bool add, Ahead& ahead) {
   Floats sum[R][V];
-  tile_sums<Kind>(steps, a, b, sum);
+  tile_sums<Kind>(steps, a, b, sum, &ahead);
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i)
 #pragma GCC unroll 4
@@ -73,7 +118,7 @@ template <class Kind, int R, int V> void micro_kernel(int64_t steps, const uint3
     }
 }
 
-using MicroKernel = void (*)(int64_t steps, const uint32_t* a, const uint32_t* b, float* tile, bool add);
+using MicroKernel = void (*)(int64_t steps, const uint32_t* a, const uint32_t* b, float* tile, bool add, Ahead& ahead);
 
 // One kernel for each number of rows that the last panel may have, so that a short panel costs what it holds.
 template <class Kind, int V, int... I> constexpr MicroKernel pick(int rows, std::integer_sequence<int, I...>) {

@@ -8,11 +8,14 @@ namespace nichelm {
 namespace {
 
 constexpr int64_t kBlockSteps = 512;                  // of k in a packed block, in words
+constexpr int64_t kDeepSteps = 256;                   // likewise, where the product is deep: two blocks' operands stay in the second cache
 constexpr int64_t kBlockBytes = 256 << 10;            // of a, packed by a task: part of the second cache
 constexpr int64_t kSharedBlockBytes = 1 << 20;        // of a shared a in one block of k: it is walked through for every panel of b
 constexpr int64_t kPackedBytes = int64_t{32} << 20;   // of the shared operand at a time
 constexpr int64_t kGroupedBytes = int64_t{8} << 20;   // of the shared operands of groups that are done at once
 constexpr int64_t kPartialBytes = int64_t{32} << 20;  // of the sums of splits
+constexpr int64_t kDeepBytes = 512 << 10;             // of the narrower operand in one block, where the product is deep
+constexpr int64_t kDeepResult = 1 << 20;              // bytes of a deep product's result, at most
 constexpr int64_t kPackingWords = 32768;              // that one task packs
 constexpr int64_t kThreadShare = 1 << 22;             // multiplications of a thread, beside which it is nothing to call it
 constexpr int64_t kSmall = 1 << 18;                   // multiplications that one thread does before another has woken up
@@ -31,6 +34,8 @@ struct Plan {
   int64_t strip_panels;               // of columns at a time
   int64_t task_rows, task_columns;    // panels of one task
   int64_t own_columns;                // panels of b that a task packs at a time, where a is shared: long pieces of its rows are read then
+  int64_t own_rows;                   // panels of a, likewise, in a deep product
+  bool deep;                          // the result is small beside k: nothing is shared, tasks pack both operands block by block
   bool share_a;                       // a is packed first, b by the tasks; else the other way round
   bool small;                         // not worth a second thread
 };
@@ -38,7 +43,8 @@ struct Plan {
 NICHELM_INLINE Plan plan_product(int64_t groups, int64_t m, int64_t n, int64_t k, int values, int threads) {
   Plan plan;
   plan.steps = divide_up(k, values);
-  plan.blocks = most(1, divide_up(plan.steps, kBlockSteps));
+  const bool deep = plan.steps >= 4 * kBlockSteps && least(m, n) * 4 * kDeepSteps <= kDeepBytes && 4 * m * n <= kDeepResult;
+  plan.blocks = most(1, divide_up(plan.steps, deep ? kDeepSteps : kBlockSteps));
   plan.block_steps = divide_up(plan.steps, plan.blocks);
   if (plan.steps) plan.blocks = divide_up(plan.steps, plan.block_steps);
   plan.row_panels = divide_up(m, kRows);
@@ -55,12 +61,22 @@ NICHELM_INLINE Plan plan_product(int64_t groups, int64_t m, int64_t n, int64_t k
   plan.task_rows = plan.share_a ? plan.row_panels : least(plan.row_panels, most(1, kBlockBytes / row_panel_bytes));
   plan.task_columns = plan.strip_panels;
   plan.own_columns = most(1, kBlockBytes / (4 * kColumns * most(1, plan.block_steps)));
+  plan.own_rows = most(1, kBlockBytes / row_panel_bytes);
   const int64_t shared_bytes = 4 * most(1, plan.steps) * (plan.share_a ? plan.row_panels * kRows : plan.strip_panels * kColumns);
   const int64_t partial_bytes = plan.splits > 1 ? 4 * plan.splits * plan.strip_panels * plan.row_panels * kTile : 1;
   plan.groups = least(groups, most(1, least(kGroupedBytes / shared_bytes, kPartialBytes / partial_bytes)));
   // No more than threads need: what one group has packed is still in the cache when it is multiplied.
   if (!plan.small) plan.groups = least(plan.groups, divide_up(kThreadShare * threads, m * n * most(1, k)));
   if (plan.small) plan.task_rows = plan.row_panels;
+
+  const int64_t tasks = plan.groups * plan.splits, parts = divide_up(threads, tasks);
+  plan.deep = deep && !plan.small && parts <= 2;
+  if (plan.deep) {
+    plan.strip_panels = plan.column_panels;
+    plan.task_rows = m > n ? divide_up(plan.row_panels, parts) : plan.row_panels;
+    plan.task_columns = m > n ? plan.column_panels : divide_up(plan.column_panels, parts);
+    return plan;
+  }
   if (threads == 1 || plan.small) return plan;
 
   // Several tasks a thread, so that none waits long for the last; first along the operand that tasks pack themselves, which costs nothing.

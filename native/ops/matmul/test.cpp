@@ -173,6 +173,20 @@ TEST(matmul_long_sums) {
     }
 }
 
+// Results that are small beside k, of which a thread packs both operands: either the narrower, with splits and, of larger ones, without.
+TEST(matmul_deep) {
+  const auto on_cpus = [](const auto& body, test::Gpus) { test::on_cpus([&](Cpu& cpu, const std::string& name, bool first) { Device device(cpu); body(device, name, first); }); };
+  for (auto [m, n, k] : {std::array<int64_t, 3>{70, 33, 2300}, {31, 200, 4400}, {521, 335, 2049}, {340, 523, 2050}})
+    for (const bool transpose : {true, false}) {
+      if (m > 300 && !transpose) continue;  // slow ones
+      Case s{m, n, k, transpose, !transpose};
+      s.accumulate = transpose;
+      s.bias = s.residual = !transpose;
+      test_case(s, Type::f32, Type::f32, on_cpus);
+      if (k > 4096) test_case(s, Type::bf16, Type::f32, on_cpus);
+    }
+}
+
 // Each group's rows with a matrix of their own, and the gradient of such matrices: many small ones, some that are cut into blocks and splits.
 TEST(matmul_stacks) {
   for (auto [groups, m, n, k] : {std::array<int64_t, 4>{1, 5, 7, 3}, {2, 1, 1, 1}, {3, 7, 5, 0}, {5, 29, 37, 17}, {4, 15, 130, 71}, {3, 130, 33, 64}, {40, 3, 9, 21}, {2, 33, 35, 2301}})
