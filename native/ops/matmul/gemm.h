@@ -80,14 +80,19 @@ template <class Kind, class T, class C> class Product {
   }
   // Where k lies across rows of memory, a few rows at a time for all the panels: whole lines are read, and their pages looked up, once.
   template <int Width, class Place> void pack_panels(const Operand<T>& x, int64_t block, Range panels, uint32_t* out, const Place& place) const {
+    constexpr int64_t kRead = (Width + kLanes - 1) / kLanes * kLanes;
     const int64_t steps = steps_of(block), at_once = x.k_contiguous ? steps : kAcrossSteps;
-    for (int64_t p = 0; p < steps; p += at_once)
+    for (int64_t p = 0; p < steps; p += at_once) {
+      const int64_t from = k_first(block) + p * Kind::values, to = least(k_last(block), from + at_once * Kind::values);
+      const bool whole = !x.k_contiguous && to - from == kAcrossSteps * Kind::values;
       for (int64_t i = panels.first; i < panels.last; ++i) {
         int64_t first, count;
         place(i, first, count);
-        pack<Kind, Width>(x, first, count, k_first(block) + p * Kind::values, least(k_last(block), k_first(block) + (p + at_once) * Kind::values),
-                          out + ((i - panels.first) * steps + p) * Width);
+        uint32_t* const panel = out + ((i - panels.first) * steps + p) * Width;
+        if (whole && (to - 1) * x.stride + first + kRead <= x.size) pack_across_steps<Kind, Width>(x.data + from * x.stride + first, x.stride, panel);
+        else pack<Kind, Width>(x, first, count, from, to, panel);
       }
+    }
   }
 
   void pack_a() {

@@ -165,6 +165,17 @@ template <class Kind, int Width, class T> void pack_across_k(const Operand<T>& x
   }
 }
 
+// kAcrossSteps steps of a panel, all of whose reads are inside the operand: without bounds, for there are very many of these short pieces.
+template <class Kind, int Width, class T> NICHELM_INLINE void pack_across_steps(const T* row, int64_t stride, uint32_t* out) {
+  const int64_t ahead = kAcrossSteps * Kind::values * stride;
+#pragma GCC unroll 8
+  for (int p = 0; p < kAcrossSteps; ++p, row += Kind::values * stride) {
+    __builtin_prefetch(row + ahead);
+    if (Kind::values == 2) __builtin_prefetch(row + ahead + stride);
+    pack_step<Kind, Width>(row, row + (Kind::values - 1) * stride, out + p * Width, p + 1 == kAcrossSteps);
+  }
+}
+
 // The panel of elements (first .. first + count, k_first .. k_last): [steps][Width] words; those behind count mean nothing.
 template <class Kind, int Width, class T> void pack(const Operand<T>& x, int64_t first, int64_t count, int64_t k_first, int64_t k_last, uint32_t* out) {
   x.k_contiguous ? pack_along_k<Kind, Width>(x, first, count, k_first, k_last, out) : pack_across_k<Kind, Width>(x, first, count, k_first, k_last, out);

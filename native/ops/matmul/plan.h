@@ -73,6 +73,7 @@ NICHELM_INLINE Plan plan_product(int64_t groups, int64_t m, int64_t n, int64_t k
   plan.deep = deep && !plan.small && parts <= 2;
   if (plan.deep) {
     plan.strip_panels = plan.column_panels;
+    plan.own_rows = most(1, plan.own_rows / 2), plan.own_columns = most(1, plan.own_columns / 2);
     plan.task_rows = m > n ? divide_up(plan.row_panels, parts) : plan.row_panels;
     plan.task_columns = m > n ? plan.column_panels : divide_up(plan.column_panels, parts);
     return plan;
