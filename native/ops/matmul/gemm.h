@@ -176,16 +176,21 @@ template <class Kind, class T, class C> class Product {
   void multiply_tiles(const Task& task, int64_t block, Range rows, Range columns, const uint32_t* a, const uint32_t* b, Ahead& ahead) {
     const int64_t steps = steps_of(block);
     const bool done = plan_.splits == 1 && block + 1 == task.block_last;
-    const bool from_registers = plain(epilogue_);
+    const bool from_registers = plain(epilogue_), far = !plan_.share_a && !plan_.deep && columns.size() * steps * kColumns * 4 > kBlockBytes;
     alignas(64) float tile_here[kTile];
     for (int64_t c = columns.first; c < columns.last; ++c) {
       const int64_t column_count = columns_of(c);
+      const uint32_t* const b_panel = b + (c - columns.first) * steps * kColumns;
+      if (far && c + 1 < columns.last) {
+        const int64_t bytes = steps * kColumns * 4;
+        ahead.panel = Ahead::Rows(b_panel + steps * kColumns, bytes, bytes, 1);
+      }
       for (int64_t r = rows.first; r < rows.last; ++r) {
         const int64_t row_count = rows_of(r);
         float* tile = plan_.splits > 1 ? partial_tile(task.group, task.split, c, r)
                       : task.waiting   ? task.waiting + ((c - task.columns.first) * task.rows.size() + r - task.rows.first) * kTile
                                        : tile_here;
-        const uint32_t *a_panel = a + (r - rows.first) * steps * kRows, *b_panel = b + (c - columns.first) * steps * kColumns;
+        const uint32_t* const a_panel = a + (r - rows.first) * steps * kRows;
         const bool add = block > task.block_first;
         if (!done) {
           micro_kernel_for<Kind>(row_count, column_count)(steps, a_panel, b_panel, tile, add, ahead);

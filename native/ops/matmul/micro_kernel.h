@@ -44,7 +44,7 @@ NICHELM_INLINE void multiply_add(PairBf16, Floats& sum, const uint32_t& a, Float
 #endif
 
 // Memory that is asked for while tiles are multiplied, some lines at every step, so that no burst of requests stands in the way of the tiles' own:
-// rows that are packed next, and before them the rows of the result that the tile will go to.
+// rows that are packed next; before them the next panel of an operand that is packed already; and first the rows of the result that the tile will go to.
 struct Ahead {
   struct Rows {  // all as long, and as far from each other
     const char* at = nullptr;
@@ -62,8 +62,9 @@ struct Ahead {
     const char *c = nullptr, *other = nullptr;
     int64_t count = 0, stride = 0, second = 0;  // second: 64, or 0 where a row is one line
   };
-  Rows rows, then;  // then: when rows have come
   Result result;
+  Rows panel;       // of the shared operand, which is packed already but may be far
+  Rows rows, then;  // then: when rows have come
 
   __attribute__((always_inline)) void step(int64_t p) {
     if (result.count) {
@@ -73,6 +74,12 @@ struct Ahead {
       __builtin_prefetch(result.other);
       __builtin_prefetch(result.other + result.second);
       result.c += result.stride, result.other += result.stride, --result.count;
+      return;
+    }
+    if (panel.count) {
+      __builtin_prefetch(panel.at, 0, 2);
+      panel.at += 64;
+      if (!--panel.left) panel.count = 0;
       return;
     }
     if (!rows.count) return;
