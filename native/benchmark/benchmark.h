@@ -1,6 +1,7 @@
 // Benchmarks: functions of the library that measure and return results; who prints them is another matter (main.cpp here, the command line above).
 #pragma once
 #include <algorithm>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,17 @@
 #include "runtime/peak.h"
 
 namespace nichelm::benchmark {
+
+// Memory on cache lines of its own, as a program's tensors have it. Large std::vectors begin 16 bytes behind a line: every access of 64 bytes would touch two.
+template <class T> struct OnLines {
+  using value_type = T;
+  OnLines() = default;
+  template <class U> OnLines(const OnLines<U>&) {}
+  T* allocate(size_t count) { return static_cast<T*>(::operator new(count * sizeof(T), std::align_val_t{64})); }
+  void deallocate(T* data, size_t) { ::operator delete(data, std::align_val_t{64}); }
+  template <class U> bool operator==(const OnLines<U>&) const { return true; }
+};
+template <class T> using Aligned = std::vector<T, OnLines<T>>;
 
 // One line of a table. Rates are per second; a rate that does not apply is 0.
 struct Result {

@@ -5,7 +5,7 @@
 namespace nichelm {
 
 struct CrossEntropyRows {
-  Tensor logits;        // (tokens, vocabulary) f32; becomes the exponentials
+  Tensor logits;        // (tokens, vocabulary) f32; f32 ones become the exponentials where dlogits lies elsewhere too
   Tensor dlogits;       // as many, f32 or bf16; may lie where f32 logits do
   const int32_t* targets;
   const float* weights; // (tokens)

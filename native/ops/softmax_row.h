@@ -8,35 +8,43 @@ namespace {
 
 // NaN loses every comparison here; it shows in the sum of exponentials.
 NICHELM_INLINE float largest_of(const float* x, int64_t n) {
-  Lanes largest = lanes_of(x[0]);
+  Lanes largest[kSeveral];  // several, or each comparison would wait for the one before
+  for (Lanes& some : largest) some = lanes_of(x[0]);
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    const Lanes some = load(x + i, AllLanes{});
-    largest = some > largest ? some : largest;
-  }
-  float most = x[0];
-  for (int l = 0; l < kLanes; ++l) most = largest[l] > most ? largest[l] : most;
+  for (; i + kSeveral * kLanes <= n; i += kSeveral * kLanes)
+    for (int j = 0; j < kSeveral; ++j) largest[j] = larger(load(x + i + j * kLanes, AllLanes{}), largest[j]);
+  for (; i + kLanes <= n; i += kLanes) largest[0] = larger(load(x + i, AllLanes{}), largest[0]);
+  for (int j = 1; j < kSeveral; ++j) largest[0] = larger(largest[j], largest[0]);
+  float row[kLanes];
+  store(largest[0], row, AllLanes{});
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int l = 0; l < half; ++l) row[l] = row[l + half] > row[l] ? row[l + half] : row[l];
+  float most = row[0];
   for (; i < n; ++i) most = x[i] > most ? x[i] : most;
   return most;
 }
 
-// x becomes exp((x - largest) sharpness), where largest is at least every x; gives the sum. The sums of kBlock elements are added in double.
-// next: what lies that many elements behind is asked for on the way; 0: nothing.
-NICHELM_INLINE double exponentials(float* x, int64_t n, float largest, float sharpness, int64_t next = 0) {
+// e becomes exp((x - largest) sharpness), where largest is at least every x; gives the sum. e may be x, or null if only the sum is wanted. The sums of kBlock
+// elements are added in double. fetch(i, count) is called on the way, for `count` registers from element i on: it may ask for what will be needed next.
+// For: bf16 if that is what the exponentials are rounded to in the end.
+template <class For, class Fetch> NICHELM_INLINE double exponentials(const float* x, float* e, int64_t n, float largest, float sharpness, const Fetch& fetch) {
   constexpr int64_t kBlock = 2048;
   double total = 0;
   for (int64_t b = 0; b < n; b += kBlock) {
     const int64_t last = n - b < kBlock ? n : b + kBlock;
     Several<kSeveral> sum = {};
     over_several(b, last, [&](int64_t i, auto lanes, auto count) NICHELM_INLINE_LAMBDA {
-      if (next) fetch_several<count(), 2>(x + next + i);
-      const auto e = exp_nonpositive((load_several<count()>(x + i, lanes) - largest) * sharpness);
-      store_several(e, x + i, lanes);
-      add_to(sum, inside(e, lanes));
+      fetch(i, count);
+      const auto y = exp_nonpositive<For>((load_several<count()>(x + i, lanes) - largest) * sharpness);
+      if (e) store_several(y, e + i, lanes);
+      add_to(sum, inside(y, lanes));
     });
     total += double{sum_of(sum)};
   }
   return total;
+}
+NICHELM_INLINE double exponentials(float* x, int64_t n, float largest, float sharpness) {
+  return exponentials<float>(x, x, n, largest, sharpness, [](int64_t, auto) {});
 }
 
 }  // namespace

@@ -60,11 +60,19 @@ NICHELM_INLINE Lanes load(const float* x, AllLanes) {
   std::memcpy(&y, x, sizeof y);
   return y;
 }
+#if defined(NICHELM_ISA_avx512) || defined(NICHELM_ISA_avx512bf16)
+NICHELM_INLINE Lanes load(const Bf16* x, AllLanes) {  // each half to the upper half of its place, by one shuffle in place of two operations
+  alignas(64) static constexpr uint16_t kPlace[32] = {0, 0, 0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0, 7, 0, 8, 0, 9, 0, 10, 0, 11, 0, 12, 0, 13, 0, 14, 0, 15};
+  const __m512i half = _mm512_castsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
+  return reinterpret_cast<Lanes>(_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, _mm512_load_si512(kPlace), half));
+}
+#else
 NICHELM_INLINE Lanes load(const Bf16* x, AllLanes) {
   HalfLanes half;
   std::memcpy(&half, x, sizeof half);
   return reinterpret_cast<Lanes>(widen_bits(half) << 16);
 }
+#endif
 // Lanes past the row are 0.
 template <class T> NICHELM_INLINE Lanes load(const T* x, SomeLanes some) {
   T row[kLanes] = {};
@@ -128,6 +136,17 @@ NICHELM_INLINE Lanes at_least(Lanes x, float bound) {
   return reinterpret_cast<Lanes>(_mm256_max_ps(_mm256_set1_ps(bound), reinterpret_cast<__m256>(x)));
 #else
   return x < bound ? Lanes{} + bound : x;
+#endif
+}
+
+// The larger of the two; y where x is NaN.
+NICHELM_INLINE Lanes larger(Lanes x, Lanes y) {
+#if defined(NICHELM_ISA_avx512) || defined(NICHELM_ISA_avx512bf16)
+  return reinterpret_cast<Lanes>(_mm512_maskz_max_ps(0xffff, reinterpret_cast<__m512>(x), reinterpret_cast<__m512>(y)));
+#elif defined(NICHELM_ISA_avx2)
+  return reinterpret_cast<Lanes>(_mm256_max_ps(reinterpret_cast<__m256>(x), reinterpret_cast<__m256>(y)));
+#else
+  return x > y ? x : y;
 #endif
 }
 

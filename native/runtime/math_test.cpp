@@ -42,7 +42,11 @@ double ulps(float got, double want) {
   return std::fabs(double(got) - want) / unit;
 }
 
-double gelu_in_double(double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); }
+// For x < -2 without the cancellation of 1 + tanh.
+double gelu_in_double(double x) {
+  const double u = std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x);
+  return x > -2 || std::isnan(x) ? 0.5 * x * (1 + std::tanh(u)) : x / (1 + std::exp(-2 * u));
+}
 double gelu_derivative_in_double(double x) {
   if (std::fabs(x) > 30) return x > 0;
   const double t = std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x));
@@ -137,6 +141,15 @@ TEST(math_exp_nonpositive) {
   EXPECT(exp_nonpositive(0.0f) == 1.0f, "exp_nonpositive(0) is 1");
 }
 
+TEST(math_exp_nonpositive_for_bf16) {
+  hold("exp_nonpositive<Bf16>", MathFunction::exp_nonpositive_bf16, [](double x) { return std::exp(x); },
+       {{"relative error / (1 + |x|), -87.3 <= x <= 0", 2e-7, [](float x, float y, double want) { return x <= 0 && x >= -87.3f ? std::fabs(y / want - 1) / (1 + std::fabs(x)) : 0; }},
+        {"x < -87.7", 0, [](float x, float y, double) { return x < -87.7f ? std::fabs(double(y)) : 0; }},
+        {"magnitude, -87.7 <= x < -87.3", 2e-38, [](float x, float y, double) { return x >= -87.7f && x < -87.3f ? std::fabs(double(y)) : 0; }},
+        {"NaN", 0, [](float x, float y, double) { return nan_lost(x, y); }}});
+  EXPECT(exp_nonpositive<Bf16>(0.0f) == 1.0f, "exp_nonpositive<Bf16>(0) is 1");
+}
+
 TEST(math_attention_exp) {
   hold("exp_vector", attention_exp_of, [](double x) { return std::exp(x); },
        {{"ulp, -1 <= x <= 1", 2, [](float x, float y, double want) { return std::fabs(x) <= 1 ? ulps(y, want) : 0; }},
@@ -151,9 +164,7 @@ TEST(math_sigmoid) {
 }
 
 TEST(math_gelu) {
-  hold("gelu", MathFunction::gelu,
-       // For x < -2 without the cancellation of 1 + tanh.
-       [](double x) { return x > -2 || std::isnan(x) ? gelu_in_double(x) : x / (1 + std::exp(-2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); },
+  hold("gelu", MathFunction::gelu, gelu_in_double,
        {{"ulp, x > -2", 8, [](float x, float y, double want) { return x > -2 || std::isnan(x) ? ulps(y, want) : 0; }},
         {"relative error, -5 < x <= -2", 3e-6, [](float x, float y, double want) { return x <= -2 && x > -5 ? std::fabs(y / want - 1) : 0; }},
         {"magnitude, x <= -10", 1e-36, [](float x, float y, double) { return x <= -10 ? std::fabs(double(y)) : 0; }}});
@@ -162,4 +173,17 @@ TEST(math_gelu) {
 TEST(math_gelu_derivative) {
   hold("gelu_derivative", MathFunction::gelu_derivative, gelu_derivative_in_double,
        {{"absolute error", 1e-6, [](float x, float y, double want) { return std::isnan(x) ? nan_lost(x, y) : std::fabs(y - want); }}});
+}
+
+TEST(math_gelu_for_bf16) {
+  hold("gelu<Bf16>", MathFunction::gelu_bf16, gelu_in_double,
+       {{"relative error, -5 < x", 1e-4, [](float x, float y, double want) { return std::isnan(x) ? nan_lost(x, y) : x <= -5 || std::fabs(want) < 2e-38 || std::isinf(want) ? 0 : std::fabs(y / want - 1); }},
+        {"absolute error, x <= -5", 1e-8, [](float x, float y, double want) { return x > -5 || std::isnan(x) ? 0 : std::fabs(y - (std::isinf(x) ? 0 : want)); }},
+        {"magnitude, x <= -10", 1e-36, [](float x, float y, double) { return x <= -10 ? std::fabs(double(y)) : 0; }}});
+}
+
+TEST(math_gelu_derivative_for_bf16) {
+  hold("gelu_derivative<Bf16>", MathFunction::gelu_derivative_bf16, gelu_derivative_in_double,
+       {{"absolute error", 6e-5, [](float x, float y, double want) { return std::isnan(x) ? nan_lost(x, y) : std::fabs(y - want); }},
+        {"absolute error, |x| > 6", 1e-6, [](float x, float y, double want) { return std::fabs(x) > 6 ? std::fabs(y - want) : 0; }}});
 }

@@ -47,9 +47,9 @@ template <int N> NICHELM_INLINE Several<N> add_exponent(const Several<N>& p, con
   return y;
 }
 template <int N> NICHELM_INLINE Several<N> power_of_two(const Several<N>& shifted) {
-  Several<N> one;
-  NICHELM_EACH one.part[i] = Lanes{} + 1.0f;
-  return add_exponent(one, shifted);
+  Several<N> y;
+  NICHELM_EACH y.part[i] = reinterpret_cast<Lanes>(reinterpret_cast<LaneBits>(shifted.part[i]) << 23);
+  return y;
 }
 
 template <int N, class T, class Which> NICHELM_INLINE Several<N> load_several(const T* x, Which lanes) {
@@ -57,7 +57,19 @@ template <int N, class T, class Which> NICHELM_INLINE Several<N> load_several(co
   NICHELM_EACH y.part[i] = load(x + i * kLanes, lanes);
   return y;
 }
-template <int N, class T, class Which> NICHELM_INLINE void store_several(const Several<N>& x, T* y, Which lanes) { NICHELM_EACH store(x.part[i], y + i * kLanes, lanes); }
+template <int N, class T, class Which> NICHELM_INLINE void store_several(const Several<N>& x, T* y, Which lanes) {
+#ifdef NICHELM_ISA_avx512bf16
+  if constexpr (sizeof(T) == 2 && N % 2 == 0 && std::is_same_v<Which, AllLanes>) {  // two registers are rounded in the time of one; the same bits
+#pragma GCC unroll 8
+    for (int i = 0; i < N; i += 2) {
+      const __m512bh halves = _mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(x.part[i + 1]), reinterpret_cast<__m512>(x.part[i]));
+      std::memcpy(y + i * kLanes, &halves, sizeof halves);
+    }
+    return;
+  }
+#endif
+  NICHELM_EACH store(x.part[i], y + i * kLanes, lanes);
+}
 
 // Asks for what N registers will be loaded from; Locality 2: no nearer than the second cache.
 template <int N, int Locality = 3, class T> NICHELM_INLINE void fetch_several(const T* x) {

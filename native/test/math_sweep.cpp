@@ -5,10 +5,21 @@
 namespace nichelm::test {
 namespace {
 
+template <class X> NICHELM_INLINE X of(MathFunction f, X x) {
+  switch (f) {
+    case MathFunction::gelu: return gelu(x);
+    case MathFunction::gelu_bf16: return gelu<Bf16>(x);
+    case MathFunction::gelu_derivative: return gelu_derivative(x);
+    case MathFunction::gelu_derivative_bf16: return gelu_derivative<Bf16>(x);
+    case MathFunction::exp_nonpositive_bf16: return exp_nonpositive<Bf16>(x);
+    default: return exp_nonpositive(x);
+  }
+}
+
 template <int N, class Which> NICHELM_INLINE void one(MathFunction f, const float* x, float* y, Which lanes) {
   Several<N> z;
   for (int v = 0; v < N; ++v) z.part[v] = load(x + v * kLanes, lanes);
-  z = f == MathFunction::gelu ? gelu(z) : f == MathFunction::exp_nonpositive ? exp_nonpositive(z) : gelu_derivative(z);
+  z = of(f, z);
   for (int v = 0; v < N; ++v) store(z.part[v], y + v * kLanes, lanes);
 }
 

@@ -41,7 +41,7 @@ function needsOf({ op, operands, outputs, attributes }: Node, { isa, threads }: 
       const slopes = gradient && x!.dtype === 'bf16' ? 2 * chunk * vocabulary : 0
       const logits = 8 * tokens + 4 * chunk * vocabulary + slopes + 2 * chunk * width * BYTES[x!.dtype]
       return [
-        { logits, own: op.name.startsWith('linear_distillation') ? 8 * vocabulary : 0 }, product(1, chunk, vocabulary, width, values(x!)),
+        { logits, own: op.name.startsWith('linear_distillation') ? 8 * vocabulary : slopes ? 4 * vocabulary : 0 }, product(1, chunk, vocabulary, width, values(x!)),
         ...(gradient ? [product(1, chunk, width, vocabulary, values(x!)), product(1, vocabulary, width, chunk, values(x!))] : []),
       ]
     }

@@ -7,9 +7,9 @@ namespace {
 
 std::vector<Result> adamw(Cpu& device) {
   constexpr int64_t n = 10'000'000;
-  std::vector<float> gradient(n, 0.01f), p(n, 0.5f), m(n, 0.01f), v(n, 0.01f), norm(1), clip(1), schedule{1e-6f, 1, 1};
-  std::vector<uint16_t> copy(n);
-  const auto list = [](std::vector<float>& data) { return Tensor{data.data(), Type::f32, 1, {static_cast<int64_t>(data.size())}}; };
+  Aligned<float> gradient(n, 0.01f), p(n, 0.5f), m(n, 0.01f), v(n, 0.01f), norm(1), clip(1), schedule{1e-6f, 1, 1};
+  Aligned<uint16_t> copy(n);
+  const auto list = [](Aligned<float>& data) { return Tensor{data.data(), Type::f32, 1, {static_cast<int64_t>(data.size())}}; };
   const GlobalNorm norm_op{{list(gradient)}, {}, {list(norm)}, {list(clip)}, 1};
   const Adamw step{{list(gradient)}, {list(clip)}, {list(schedule)}, {list(p)}, {list(m)}, {list(v)}, {{copy.data(), Type::bf16, 1, {n}}}, 0.9f, 0.95f, 1e-8f, 0.1f};
   Result a, b;

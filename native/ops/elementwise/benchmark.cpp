@@ -19,8 +19,8 @@ double streaming(Cpu& device, const float* x, float* y) {
 }
 
 std::vector<Result> elementwise(Cpu& device) {
-  std::vector<float> a(kSize, 0.5f), b(kSize, 0.25f), c(kSize, 0.125f), d(kSize, 0.0625f), list(4 * kWidth, 1), rows(2 * kRows, 0.5f);
-  std::vector<float> clip{1}, schedule{1e-6f, 1, 1};
+  Aligned<float> a(kSize, 0.5f), b(kSize, 0.25f), c(kSize, 0.125f), d(kSize, 0.0625f), list(4 * kWidth, 1), rows(2 * kRows, 0.5f);
+  Aligned<float> clip{1}, schedule{1e-6f, 1, 1};
   const double stream = streaming(device, a.data(), b.data());
   std::vector<Result> results;
   const auto add = [&](const char* what, Type type, double bytes, double seconds) {
@@ -32,7 +32,7 @@ std::vector<Result> elementwise(Cpu& device) {
   add("streaming, y = 2 x", Type::f32, 8.0 * kSize, 8.0 * kSize / stream);
   for (const Type type : {Type::f32, Type::bf16}) {
     const double each = static_cast<double>(bytes_of(type)) * kSize;
-    const auto table = [&](std::vector<float>& data) { return Tensor{data.data(), type, 2, {kRows, kWidth}}; };
+    const auto table = [&](Aligned<float>& data) { return Tensor{data.data(), type, 2, {kRows, kWidth}}; };
     const auto vector = [&](int64_t at) { return Tensor{list.data() + at * kWidth, Type::f32, 1, {kWidth}}; };
     const auto column = [&](int64_t at) { return Tensor{rows.data() + at * kRows, Type::f32, 1, {kRows}}; };
     const auto measure = [&](const char* what, double operands, const auto& op) { add(what, type, operands * each, fastest([&] { run_op(device, op); })); };
@@ -50,8 +50,8 @@ std::vector<Result> elementwise(Cpu& device) {
     const CrossEntropyRows pass{{a.data(), Type::f32, 2, {kRows, kWidth}}, {type == Type::f32 ? a.data() : c.data(), type, 2, {kRows, kWidth}}, targets.data(), rows.data(), b.data()};
     add("cross-entropy and its gradient", type, (4.0 + static_cast<double>(bytes_of(type))) * kSize, fastest([&] { cross_entropy_rows(device, pass); }));
   }
-  const auto all = [](std::vector<float>& data) { return Tensor{data.data(), Type::f32, 1, {static_cast<int64_t>(data.size())}}; };
-  std::vector<uint16_t> copy(kSize);
+  const auto all = [](Aligned<float>& data) { return Tensor{data.data(), Type::f32, 1, {static_cast<int64_t>(data.size())}}; };
+  Aligned<uint16_t> copy(kSize);
   const Adamw step{{all(a)}, {all(clip)}, {all(schedule)}, {all(b)}, {all(c)}, {all(d)}, {{copy.data(), Type::bf16, 1, {kSize}}}, 0.9f, 0.95f, 1e-8f, 0.1f};
   add("AdamW with bf16 copy", Type::f32, 30.0 * kSize, fastest([&] { run_op(device, step); }));
   return results;

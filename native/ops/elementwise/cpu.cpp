@@ -66,7 +66,7 @@ template <class T> void gelu_forward(Cpu& device, const Gelu& op) {
   T* y = op.y.as<T>();
   registers(device, op.y.size(), [=](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
     fetch_several<n()>(x + i + kAhead);
-    store_several(gelu(load_several<n()>(x + i, lanes)), y + i, lanes);
+    store_several(gelu<T>(load_several<n()>(x + i, lanes)), y + i, lanes);
   });
 }
 
@@ -75,7 +75,7 @@ template <class T> void gelu_backward(Cpu& device, const GeluGradient& op) {
   T* dx = op.dx.as<T>();
   registers(device, op.dx.size(), [=](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
     fetch_several<n()>(x + i + kAhead), fetch_several<n()>(dy + i + kAhead);
-    store_several(load_several<n()>(dy + i, lanes) * gelu_derivative(load_several<n()>(x + i, lanes)), dx + i, lanes);
+    store_several(load_several<n()>(dy + i, lanes) * gelu_derivative<T>(load_several<n()>(x + i, lanes)), dx + i, lanes);
   });
 }
 

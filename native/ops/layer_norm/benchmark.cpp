@@ -9,7 +9,7 @@ struct Case { const char* what; int64_t rows, width; };
 constexpr Case kCases[] = {{"nano", 8192, 128}, {"mini", 4096, 256}, {"gpt2", 4096, 768}};
 
 struct Operands {
-  std::vector<float> dy, x, residual, dx, y, gain, bias, mean, scale, dgain, dbias;
+  Aligned<float> dy, x, residual, dx, y, gain, bias, mean, scale, dgain, dbias;
   Operands(int64_t rows, int64_t width)
       : dy(static_cast<size_t>(rows * width), 0.5f), x(dy), residual(dy), dx(dy), y(dy), gain(static_cast<size_t>(width), 1), bias(gain), mean(static_cast<size_t>(rows), 0.25f), scale(mean), dgain(gain), dbias(gain) {}
 };
@@ -27,8 +27,8 @@ std::vector<Result> norms(Cpu& device) {
   for (const Type type : {Type::f32, Type::bf16})
     for (const Case& c : kCases) {
       Operands o(c.rows, c.width);
-      const auto table = [&](std::vector<float>& data) { return Tensor{data.data(), type, 2, {c.rows, c.width}}; };
-      const auto list = [&](std::vector<float>& data) { return Tensor{data.data(), Type::f32, 1, {static_cast<int64_t>(data.size())}}; };
+      const auto table = [&](Aligned<float>& data) { return Tensor{data.data(), type, 2, {c.rows, c.width}}; };
+      const auto list = [&](Aligned<float>& data) { return Tensor{data.data(), Type::f32, 1, {static_cast<int64_t>(data.size())}}; };
       const LayerNorm layer{{table(o.x)}, {list(o.gain)}, {list(o.bias)}, {table(o.y)}, {list(o.mean)}, {list(o.scale)}, 1e-5f};
       const LayerNormGradient layer_gradient{{table(o.dy)}, {table(o.x)}, {list(o.gain)}, {list(o.mean)}, {list(o.scale)}, {table(o.residual)}, {table(o.dx)}, {list(o.dgain)}, {list(o.dbias)}};
       const RmsNorm rms{{table(o.x)}, {list(o.gain)}, {table(o.y)}, {list(o.scale)}, 1e-5f};

@@ -76,8 +76,8 @@ template <class C> void finish(const Epilogue<C>& epilogue, const float* tile, i
     if (e.accumulate) x = operand(e.c) + x;
     if (e.bias) x = x + bias;
     if (e.pre) store_pair(x, e.n, here, columns, e.pre + at);
-    if (e.gelu) x = gelu(x);
-    if (e.gelu_of) x = x * gelu_derivative(operand(e.gelu_of));
+    if (e.gelu) x = gelu<C>(x);
+    if (e.gelu_of) x = x * gelu_derivative<C>(operand(e.gelu_of));
     if (e.residual) x = x + operand(e.residual);
     store_pair(x, e.n, here, columns, e.c + at);
   }
