@@ -64,6 +64,17 @@ template <class C> NICHELM_INLINE Ahead::Result lines_of(const Epilogue<C>& e, i
   return {reinterpret_cast<const char*>(e.c + at), reinterpret_cast<const char*>(other + at), rows, e.n * int64_t{sizeof(C)}, kColumns * sizeof(C) > 64 ? 64 : 0};
 }
 
+// What becomes of the sums of some rows. operand(p), write(x, p): these rows of c, pre or an operand. kPlain: there is neither pre nor a gelu.
+template <bool kPlain, class C, class X, class Operand, class Write> NICHELM_INLINE void finish_rows(const Epilogue<C>& e, X x, const X& bias, const Operand& operand, const Write& write) {
+  if (e.accumulate) x = operand(e.c) + x;
+  if (e.bias) x = x + bias;
+  if (!kPlain && e.pre) write(x, e.pre);
+  if (!kPlain && e.gelu) x = gelu<C>(x);
+  if (!kPlain && e.gelu_of) x = x * gelu_derivative<C>(operand(e.gelu_of));
+  if (e.residual) x = x + operand(e.residual);
+  write(x, e.c);
+}
+
 // Arithmetic is on whole pairs of rows, also where only some columns or one row exist: the same code, so the same bits, wherever a tile falls.
 template <class C> void finish(const Epilogue<C>& epilogue, const float* tile, int64_t row, int64_t column, int64_t rows, int64_t columns) {
   const Epilogue<C> e = epilogue;  // a copy, which the stores below cannot change
@@ -72,54 +83,41 @@ template <class C> void finish(const Epilogue<C>& epilogue, const float* tile, i
   for (int64_t i = 0; i < rows; i += kPair) {
     const int64_t at = (row + i) * e.n + column, here = rows - i < kPair ? rows - i : kPair;
     const auto operand = [&](const auto* x) NICHELM_INLINE_LAMBDA { return load_pair(x + at, e.n, here, columns); };
-    Pair x = load_pair(tile + i * kColumns, kColumns, here, kColumns);
-    if (e.accumulate) x = operand(e.c) + x;
-    if (e.bias) x = x + bias;
-    if (e.pre) store_pair(x, e.n, here, columns, e.pre + at);
-    if (e.gelu) x = gelu<C>(x);
-    if (e.gelu_of) x = x * gelu_derivative<C>(operand(e.gelu_of));
-    if (e.residual) x = x + operand(e.residual);
-    store_pair(x, e.n, here, columns, e.c + at);
+    const auto write = [&](const Pair& x, C* to) NICHELM_INLINE_LAMBDA { store_pair(x, e.n, here, columns, to + at); };
+    finish_rows<false>(e, load_pair(tile + i * kColumns, kColumns, here, kColumns), bias, operand, write);
   }
 }
 
-// Whether nothing but sums, bias, residual and what is there already makes the result: then it is made from the registers that hold the sums.
-template <class C> NICHELM_INLINE bool plain(const Epilogue<C>& e) { return !e.gelu && !e.gelu_of && !e.pre; }
-
-// micro_kernel and finish in one, of a whole tile's columns and a plain epilogue; the same bits. before: sums of other blocks, or null.
-template <class Kind, int R, class C> void micro_kernel_finish(int64_t steps, const uint32_t* a, const uint32_t* b, const float* before, const Epilogue<C>& e, int64_t row, int64_t column, Ahead& ahead) {
+// micro_kernel and finish in one, of a whole tile's columns, from the registers that hold the sums; the same operations. before: sums of other blocks, or null.
+template <bool kPlain, class Kind, int R, class C> void micro_kernel_finish(int64_t steps, const uint32_t* a, const uint32_t* b, const float* before, const Epilogue<C>& epilogue, int64_t row, int64_t column, Ahead& ahead) {
   Floats sum[R][kVectors];
   tile_sums<Kind>(steps, a, b, sum, &ahead);
-  const int64_t n = e.n, at = row * n + column;
-  C* c = e.c + at;
-  const C* residual = e.residual ? e.residual + at : nullptr;
-  const bool accumulate = e.accumulate;
-  Lanes bias[kVectors] = {};
-  if (e.bias) load_row(e.bias + column, kColumns, bias);
+  const Epilogue<C> e = epilogue;
+  typedef Several<kVectors> Row;
+  Row bias{};
+  if (e.bias) load_row(e.bias + column, kColumns, bias.part);
 #pragma GCC unroll 16
-  for (int i = 0; i < R; ++i, c += n) {
-    Lanes x[kVectors], y[kVectors];
+  for (int i = 0; i < R; ++i) {
+    const int64_t at = (row + i) * e.n + column;
+    Row x;
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) x[v] = before ? load_floats(before + i * kColumns + v * kLanes) + sum[i][v] : sum[i][v];
-    if (accumulate) {
-      load_row(c, kColumns, y);
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) x[v] = y[v] + x[v];
-    }
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) x[v] = x[v] + bias[v];
-    if (residual) {
-      load_row(residual + i * n, kColumns, y);
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) x[v] = x[v] + y[v];
-    }
-    store_row(x, kColumns, c);
+    for (int v = 0; v < kVectors; ++v) x.part[v] = before ? load_floats(before + i * kColumns + v * kLanes) + sum[i][v] : sum[i][v];
+    const auto operand = [&](const C* from) NICHELM_INLINE_LAMBDA {
+      Row y;
+      load_row(from + at, kColumns, y.part);
+      return y;
+    };
+    const auto write = [&](const Row& y, C* to) NICHELM_INLINE_LAMBDA { store_row(y.part, kColumns, to + at); };
+    finish_rows<kPlain>(e, x, bias, operand, write);
   }
 }
 template <class Kind, class C> using FinishingKernel = void (*)(int64_t steps, const uint32_t* a, const uint32_t* b, const float* before, const Epilogue<C>& e, int64_t row, int64_t column, Ahead& ahead);
-template <class Kind, class C, int... I> constexpr FinishingKernel<Kind, C> pick_finishing(int64_t rows, std::integer_sequence<int, I...>) {
-  constexpr FinishingKernel<Kind, C> all[] = {micro_kernel_finish<Kind, I + 1, C>...};
-  return all[rows - 1];
+
+// The kernel of a full panel of rows, or of one fewer: what most tiles are. Null for others.
+template <class Kind, class C> FinishingKernel<Kind, C> finishing_kernel_for(const Epilogue<C>& e, int64_t rows, int64_t columns) {
+  if (columns != kColumns || rows < kRows - 1) return nullptr;
+  if (e.gelu || e.gelu_of || e.pre) return rows == kRows ? micro_kernel_finish<false, Kind, kRows, C> : micro_kernel_finish<false, Kind, kRows - 1, C>;
+  return rows == kRows ? micro_kernel_finish<true, Kind, kRows, C> : micro_kernel_finish<true, Kind, kRows - 1, C>;
 }
 
 }  // namespace

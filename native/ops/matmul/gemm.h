@@ -176,7 +176,7 @@ template <class Kind, class T, class C> class Product {
   void multiply_tiles(const Task& task, int64_t block, Range rows, Range columns, const uint32_t* a, const uint32_t* b, Ahead& ahead) {
     const int64_t steps = steps_of(block);
     const bool done = plan_.splits == 1 && block + 1 == task.block_last;
-    const bool from_registers = plain(epilogue_), far = !plan_.share_a && !plan_.deep && columns.size() * steps * kColumns * 4 > kBlockBytes;
+    const bool far = !plan_.share_a && !plan_.deep && columns.size() * steps * kColumns * 4 > kBlockBytes;
     alignas(64) float tile_here[kTile];
     for (int64_t c = columns.first; c < columns.last; ++c) {
       const int64_t column_count = columns_of(c);
@@ -198,8 +198,8 @@ template <class Kind, class T, class C> class Product {
         }
         const int64_t row = first_row(task.group) + row_of(r), column = column_of(c);
         ahead.result = lines_of(epilogue_, row, column, row_count);
-        if (from_registers && column_count == kColumns) {
-          pick_finishing<Kind, C>(row_count, std::make_integer_sequence<int, kRows>{})(steps, a_panel, b_panel, add ? tile : nullptr, epilogue_, row, column, ahead);
+        if (const auto kernel = finishing_kernel_for<Kind>(epilogue_, row_count, column_count)) {
+          kernel(steps, a_panel, b_panel, add ? tile : nullptr, epilogue_, row, column, ahead);
         } else {
           micro_kernel_for<Kind>(row_count, column_count)(steps, a_panel, b_panel, tile, add, ahead);
           finish(epilogue_, tile, row, column, row_count, column_count);
