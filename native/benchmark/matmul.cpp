@@ -1,7 +1,5 @@
 #include "benchmark/matmul.h"
 
-#include <algorithm>
-
 #include "ops/kernels.h"
 #include "runtime/arena.h"
 #include "runtime/bf16.h"
@@ -9,21 +7,24 @@
 namespace nichelm::benchmark {
 namespace {
 
-// In an arena, as the operands of a program are: its pages are the large ones where the system has them.
+// In an arena, as the operands of a program are: its pages are the large ones where the system has them. As there, operands begin at different places of a page,
+// not all at a multiple of 2 MiB, where they would be in each other's way in every cache.
 struct Operand {
   Arena storage;
+  int64_t first;
   Type type;
 
-  Operand(int64_t size, Type type, uint32_t seed) : storage(std::max<int64_t>(64, size * (type == Type::bf16 ? 2 : 4))), type(type) {
+  Operand(int64_t size, Type type, uint32_t seed) : storage(size * (type == Type::bf16 ? 2 : 4) + (1 << 20)), first(seed * 41 * 1024 + seed * 64), type(type) {
     for (int64_t i = 0; i < size; ++i) {
       seed = seed * 1664525 + 1013904223;
       const float value = static_cast<float>(static_cast<int32_t>(seed)) * 0x1p-31f;
-      if (type == Type::bf16) narrow(value, reinterpret_cast<Bf16*>(storage.data())[i]);
-      else reinterpret_cast<float*>(storage.data())[i] = value;
+      if (type == Type::bf16) narrow(value, reinterpret_cast<Bf16*>(data())[i]);
+      else reinterpret_cast<float*>(data())[i] = value;
     }
   }
-  Tensor stack(int64_t groups, int64_t rows, int64_t width) { return {storage.data(), type, 3, {groups, rows, width}}; }
-  Tensor tensor(int64_t rows, int64_t width) { return {storage.data(), type, 2, {rows, width}}; }
+  char* data() const { return storage.data() + first; }
+  Tensor stack(int64_t groups, int64_t rows, int64_t width) { return {data(), type, 3, {groups, rows, width}}; }
+  Tensor tensor(int64_t rows, int64_t width) { return {data(), type, 2, {rows, width}}; }
 };
 
 }  // namespace
@@ -35,6 +36,7 @@ const std::vector<MatmulCase>& matmul_cases() {
     for (const Model& s : {Model{"nano", 8192, 128, 512, 4096, 1024}, Model{"mini", 4096, 256, 1024, 8192, 1024}, Model{"slm", 1024, 1024, 4096, 32000, 256}}) {
       const std::string name = s.name;
       all.push_back({name + " qkv", s.tokens, 3 * s.width, s.width});
+      all.push_back({name + " mlp up", s.tokens, s.hidden, s.width});
       all.push_back({name + " mlp up, gelu", s.tokens, s.hidden, s.width, false, false, false, true});
       all.push_back({name + " mlp down", s.tokens, s.width, s.hidden});
       all.push_back({name + " qkv, input gradient", s.tokens, s.width, 3 * s.width, false, true});
