@@ -21,7 +21,7 @@ void check_cuda(cudaError_t status, const char* what);
 #endif
 
 class Products;
-constexpr int kScratchSlots = 6;
+constexpr int kScratchSlots = 7;
 
 class Cuda {
  public:

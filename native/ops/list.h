@@ -27,7 +27,7 @@ template <class... Ops> struct OpList {
 };
 
 using AllOps = OpList<Adamw, Add, Attention, AttentionGradient, BasisAdamw, BasisNorm, CachedAttention, Cast, ColumnSum, Embedding, EmbeddingGradient, Fill, Gelu, GeluGradient, GlobalNorm, LayerNorm, LayerNormGradient,
-                      LinearCrossEntropy, LinearCrossEntropyGradient, LinearDistillation, LinearDistillationGradient, Matmul, MatmulAccumulate, MostProbable, Project, ProjectGradient, RmsNorm, RmsNormGradient, Rotary,
+                      LinearCrossEntropy, LinearCrossEntropyGradient, LinearDistillation, LinearDistillationGradient, Matmul, MatmulAccumulate, MatmulSwiglu, MatmulSwigluGradient, MostProbable, Project, ProjectGradient, RmsNorm, RmsNormGradient, Rotary,
                       RotaryTable, Sample, Scale, Swiglu, SwigluGradient>;
 
 }  // namespace nichelm

@@ -93,6 +93,21 @@ template <class For = float, class X> NICHELM_INLINE X exp_nonpositive(X x) {
 // 1 / (1 + e^-x), 3 ulp; below -88.7, where the result would be subnormal, 0.
 NICHELM_INLINE float sigmoid(float x) { return 1.0f / (1.0f + exp_fast(-x)); }
 
+// e^-x for -87 <= x <= 87, below 2e-7 (1 + |x|) relative, as a power of 2 whose exponent never leaves the normal numbers.
+template <class X> NICHELM_INLINE X silu_exponential(X x) {
+  constexpr float shift = 12582912.0f;
+  const X t = -x * 1.44269504088896341f + shift;
+  const X f = -x * 1.44269504088896341f - (t - shift);
+  X p = 1.327647129e-3f * f + 9.675540961e-3f;
+  p = p * f + 5.550713092e-2f;
+  p = p * f + 2.402212024e-1f;
+  p = p * f + 6.931469440e-1f;
+  p = p * f + 1.000000119f;
+  return add_exponent(p, t);
+}
+// sigmoid for registers: 1 / (1 + e^-x), relative error below 2e-7 (2 + |x|) for x > -87; there it stays.
+template <class X> NICHELM_INLINE X gate_of(X x) { return 1.0f / (1.0f + silu_exponential(at_most(at_least(x, -87.0f), 87.0f))); }
+
 // gelu and its derivative are for results of f32, or of bf16, whose rounding by 2^-9 hides a shorter polynomial: For is float or Bf16.
 
 // e^-2u, u = sqrt(2/pi) (x + 0.044715 x³), for |x| <= 10, as a power of 2: a polynomial for the fraction (fitted for least relative error: 1.3 2^-24 of degree 5,

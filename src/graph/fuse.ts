@@ -1,4 +1,4 @@
-import type { Node } from './op.js'
+import { ops, type Node } from './op.js'
 import type { Tensor } from './tensor.js'
 
 /** Calls that use each tensor as an operand. */
@@ -31,7 +31,7 @@ function absorbable(tensor: Tensor | undefined, op: string, fields: string[], us
 
 /**
  * Joins calls into the epilogues that kernels offer:
- * - gelu after a product (keeping the value before it where the backward needs it), and gelu's gradient after a product;
+ * - gelu or swiglu after a product (keeping the value before it where the backward needs it), and their gradients after a product;
  * - an addition after a product (its residual operand), and after a norm's gradient.
  * A joined call stands where the second of the two stood, so everything it needs is there.
  */
@@ -71,6 +71,18 @@ function join(node: Node, users: Map<Tensor, Node[]>): { producer: Node; node: N
     const producer = absorbable(operands.dy, 'matmul', ['gelu_of', 'residual', 'bias', 'pre'], users, node)
     if (!producer || producer.attributes.gelu) return undefined
     return { producer, node: { op: producer.op, operands: { ...producer.operands, gelu_of: operands.x }, attributes: producer.attributes, outputs: { c: outputs.dx! } } }
+  }
+  if (node.op.name === 'swiglu') {
+    const x = operands.x!, producer = x.producer
+    if (producer?.op.name !== 'matmul' || producer.attributes.gelu || producer.attributes.transpose_a || producer.operands.residual || producer.operands.gelu_of || x.dtype !== producer.operands.a!.dtype || x.persistent) return undefined
+    const { a, b, bias } = producer.operands, keep = users.get(x)!.length > 1
+    return { producer, node: { op: ops().get('matmul_swiglu')!, operands: { a, b, bias }, attributes: { transpose_b: producer.attributes.transpose_b! }, outputs: { c: outputs.y!, ...(keep ? { pre: x } : {}) } } }
+  }
+  if (node.op.name === 'swiglu_gradient') {
+    const producer = absorbable(operands.dy, 'matmul', ['gelu_of', 'residual', 'bias', 'pre'], users, node)
+    if (!producer || producer.attributes.gelu || producer.attributes.transpose_a || operands.dy!.dtype !== producer.operands.a!.dtype) return undefined
+    const { a, b } = producer.operands
+    return { producer, node: { op: ops().get('matmul_swiglu_gradient')!, operands: { a, b, x: operands.x }, attributes: { transpose_b: producer.attributes.transpose_b! }, outputs: { dx: outputs.dx! } } }
   }
   if (node.op.name === 'add') {
     for (const [mine, other] of [[operands.a, operands.b], [operands.b, operands.a]]) {

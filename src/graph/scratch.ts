@@ -7,7 +7,7 @@ export interface KernelFacts { threads: number; isa: string }
 /** Bytes by what holds them: shared by all threads, and of each thread. Buffers grow to the most that any call wants, and are kept. */
 interface Need { packed?: number; partial?: number; logits?: number; ownPacked?: number; ownSums?: number; own?: number }
 
-const MIB = 2 ** 20, CHUNK_LOGITS = 8 * MIB, LEAST_CHUNK = 512, MOST_PACKED = 32 * MIB, GROUPED = 8 * MIB, BLOCK_STEPS = 512, DEEP_STEPS = 256, DEEP_BYTES = MIB / 2, DEEP_RESULT = MIB, OWN_BLOCK = MIB / 4
+const MIB = 2 ** 20, CHUNK_LOGITS = 8 * MIB, LEAST_CHUNK = 512, MOST_PACKED = 32 * MIB, GROUPED = 8 * MIB, BLOCK_STEPS = 512, DEEP_STEPS = 256, DEEP_BYTES = MIB / 2, DEEP_RESULT = MIB, OWN_BLOCK = MIB / 4, FEW_ROWS = 64
 const up = (x: number, step: number): number => Math.ceil(x / step) * step
 
 /**
@@ -31,6 +31,11 @@ function needsOf({ op, operands, outputs, attributes }: Node, { isa, threads }: 
       const k = attributes.transpose_a ? a.rows : a.width, n = c.width, groups = Math.max(b.shape.length === 3 && !attributes.transpose_a ? b.shape[0]! : 1, op.name === 'matmul_accumulate' && c.shape.length === 3 && attributes.transpose_a ? c.shape[0]! : 1)
       const stacked = op.name === 'matmul_accumulate' && groups > 1 && Boolean(attributes.transpose_a)
       return [product(groups, stacked ? c.shape[1]! : c.rows / groups, n, stacked ? k / groups : k, values(a))]
+    }
+    case 'matmul_swiglu':
+    case 'matmul_swiglu_gradient': {
+      const a = operands.a!, b = operands.b!, groups = b.shape.length === 3 ? b.shape[0]! : 1, n = attributes.transpose_b ? b.shape.at(-2)! : b.width, m = a.rows / groups
+      return [m <= FEW_ROWS ? { partial: 4 * a.rows * n } : product(groups, m, n, a.width, values(a))]
     }
     case 'linear_cross_entropy':
     case 'linear_cross_entropy_gradient':

@@ -46,6 +46,28 @@ void Matmul::check() const {
   }
 }
 
+void MatmulSwiglu::check() const {
+  check_operands(a, b, k(), transpose_b ? b.width() : stacked_rows(b));
+  check_stack(b, false, m(), groups());
+  require(n() % 2 == 0, "matmul_swiglu: b must have as many columns (as transposed) for gates as for what they let pass");
+  require(c.type == a.type, "matmul_swiglu: c must have the type of a");
+  check_result(c, m(), n() / 2, "matmul_swiglu: c must hold a row for each row of a and half as many columns as b (as transposed)");
+  if (bias.present()) require(bias.type == Type::f32 && bias.size() == n(), "matmul_swiglu: bias must hold one f32 for each column of b (as transposed)");
+  if (!pre.present()) return;
+  require(pre.type == a.type, "matmul_swiglu: pre must have the type of a");
+  check_result(pre, m(), n(), "matmul_swiglu: pre must hold a row for each row of a and a column for each column of b (as transposed)");
+}
+
+void MatmulSwigluGradient::check() const {
+  check_operands(a, b, k(), transpose_b ? b.width() : stacked_rows(b));
+  check_stack(b, false, m(), groups());
+  for (const Tensor* t : {static_cast<const Tensor*>(&x), static_cast<const Tensor*>(&dx)}) {
+    require(t->type == a.type, "matmul_swiglu_gradient: x and dx must have the type of a");
+    check_result(*t, m(), 2 * n(), "matmul_swiglu_gradient: x and dx must hold a row for each row of a and twice as many columns as b (as transposed)");
+  }
+  require(x.data != dx.data || x.size() == 0, "matmul_swiglu_gradient: dx must not lie on x");
+}
+
 void MatmulAccumulate::check() const {
   check_operands(a, b, k(), transpose_b ? b.width() : transpose_a ? matrix_rows(b) : stacked_rows(b));
   require(c.type == Type::f32, "matmul_accumulate: c must be f32");

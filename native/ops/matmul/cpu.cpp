@@ -12,18 +12,45 @@ template <class T> struct KindOf { using type = SingleF32; };
 template <> struct KindOf<Bf16> { using type = PairBf16; };
 #endif
 
+// Of few rows the sums are written out first: a task has them by columns that lie side by side, not by pairs of a gate and what it lets pass.
+template <class T, class C> void multiply_few_gated(Cpu& device, const Operand<T>& a, const Operand<T>& b, int64_t groups, int64_t m, int64_t n, int64_t k, const Epilogue<C>& epilogue) {
+  auto* sums = static_cast<float*>(device.shared_scratch((groups * m * n + kLanes) * 4, 3));
+  ThinProduct<typename KindOf<T>::type, T, float>(device, a, b, groups, m, n, k, Epilogue<float>{sums, n}).compute();
+  const int64_t columns = epilogue.swiglu ? n / 2 : n, chunks = divide_up(columns, kLanes);
+  device.split(groups * m * chunks, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      const int64_t row = i / chunks, column = i % chunks * kLanes;
+      const float* at = sums + row * n + column;
+      epilogue.swiglu ? swiglu_row(epilogue, at, at + n / 2, row, column, columns - column) : swiglu_gradient_row(epilogue, at, row, column, columns - column);
+    }
+  });
+}
+
 // Groups share out the rows of a and have a matrix of b each, or where stacked_c share out the rows of a and b along k and have a result each.
 template <class T, class C, class Op> void multiply(Cpu& device, const Op& op, bool stacked_c, const Epilogue<C>& epilogue) {
   const int64_t groups = op.groups(), m = op.m() / (stacked_c ? 1 : groups), n = op.n(), k = op.k() / (stacked_c ? groups : 1);
   if (m == 0 || n == 0) return;
   const Operand<T> a{op.a.template as<const T>(), op.transpose_a ? m : k, !op.transpose_a, m * k};
   const Operand<T> b{op.b.template as<const T>(), op.transpose_b ? k : n, op.transpose_b, k * n};
+  if (!op.transpose_a && m <= kThinRows && (epilogue.swiglu || epilogue.swiglu_of)) return multiply_few_gated(device, a, b, groups, m, n, k, epilogue);
   if (!op.transpose_a && m <= kThinRows) ThinProduct<typename KindOf<T>::type, T, C>(device, a, b, groups, m, n, k, epilogue).compute();
   else Product<typename KindOf<T>::type, T, C>(device, a, b, groups, m, n, k, epilogue).compute();
 }
 
 template <class T, class C> void matmul(Cpu& device, const Matmul& op) {
   multiply<T>(device, op, false, Epilogue<C>{op.c.as<C>(), op.n(), op.bias.as<const float>(), op.gelu_of.as<const C>(), op.residual.as<const C>(), op.pre.as<C>(), op.gelu, false});
+}
+
+template <class T> void matmul_swiglu(Cpu& device, const MatmulSwiglu& op) {
+  Epilogue<T> epilogue{op.c.as<T>(), op.n(), op.bias.as<const float>()};
+  epilogue.pre = op.pre.as<T>(), epilogue.swiglu = true;
+  multiply<T>(device, op, false, epilogue);
+}
+
+template <class T> void matmul_swiglu_gradient(Cpu& device, const MatmulSwigluGradient& op) {
+  Epilogue<T> epilogue{op.dx.as<T>(), op.n()};
+  epilogue.swiglu_of = op.x.as<const T>();
+  multiply<T>(device, op, false, epilogue);
 }
 
 template <class T> void matmul_accumulate(Cpu& device, const MatmulAccumulate& op) {
@@ -37,6 +64,9 @@ template <> void run(cpu::NICHELM_ISA& device, const Matmul& op) {
   else if (op.c.type == Type::f32) matmul<Bf16, float>(device, op);
   else matmul<Bf16, Bf16>(device, op);
 }
+
+template <> void run(cpu::NICHELM_ISA& device, const MatmulSwiglu& op) { op.a.type == Type::f32 ? matmul_swiglu<float>(device, op) : matmul_swiglu<Bf16>(device, op); }
+template <> void run(cpu::NICHELM_ISA& device, const MatmulSwigluGradient& op) { op.a.type == Type::f32 ? matmul_swiglu_gradient<float>(device, op) : matmul_swiglu_gradient<Bf16>(device, op); }
 
 template <> void run(cpu::NICHELM_ISA& device, const MatmulAccumulate& op) {
   op.a.type == Type::f32 ? matmul_accumulate<float>(device, op) : matmul_accumulate<Bf16>(device, op);

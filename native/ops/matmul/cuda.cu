@@ -6,6 +6,7 @@
 #include "ops/matmul/cuda_bf16.h"
 #include "ops/matmul/cuda_f32.h"
 #include "ops/matmul/cuda_library.h"
+#include "ops/swiglu/swiglu.h"
 
 namespace nichelm {
 namespace {
@@ -70,12 +71,30 @@ template <> void run(Cuda& device, const Matmul& op) {
   op.a.type == Type::bf16 ? multiply_all<Bf16>(device, op, m, n, k, groups, epilogue) : multiply_all<float>(device, op, m, n, k, groups, epilogue);
 }
 
+// The unit follows in a kernel of its own: its halves are far apart in the product's columns.
+template <> void run(Cuda& device, const Swiglu& op);
+template <> void run(Cuda& device, const MatmulSwiglu& op) {
+  constexpr int kPre = 6;  // scratch
+  const int64_t groups = op.groups(), m = op.m() / groups, n = op.n(), k = op.k();
+  const Type type = op.a.type;
+  void* pre = op.pre.present() ? op.pre.data : device.scratch(groups * m * n * bytes_of(type), kPre);
+  const Epilogue epilogue{pre, op.bias.as<const float>(), nullptr, nullptr, nullptr, type == Type::bf16, false, false};
+  type == Type::bf16 ? multiply_all<Bf16>(device, op, m, n, k, groups, epilogue) : multiply_all<float>(device, op, m, n, k, groups, epilogue);
+  run(device, Swiglu{{{pre, type, 2, {groups * m, n}}}, {{op.c.data, type, 2, {groups * m, n / 2}}}});
+}
+
+template <> void run(Cuda& device, const MatmulSwigluGradient& op) {
+  const int64_t groups = op.groups(), m = op.m() / groups, n = op.n(), k = op.k();
+  const Epilogue epilogue{op.dx.data, nullptr, nullptr, nullptr, nullptr, op.a.type == Type::bf16, false, false, op.x.data, n};
+  op.a.type == Type::bf16 ? multiply_all<Bf16>(device, op, m, n, k, groups, epilogue) : multiply_all<float>(device, op, m, n, k, groups, epilogue);
+}
+
 template <> void run(Cuda& device, const MatmulAccumulate& op) {
   const Epilogue epilogue{op.c.data, nullptr, nullptr, nullptr, nullptr, false, false, true};
   const int64_t groups = op.groups(), m = op.stacked_c() ? op.m() : op.m() / groups, n = op.n(), k = op.stacked_c() ? op.k() / groups : op.k();
   op.a.type == Type::bf16 ? multiply_all<Bf16>(device, op, m, n, k, groups, epilogue) : multiply_all<float>(device, op, m, n, k, groups, epilogue);
 }
 
-NICHELM_CUDA_KERNELS(Matmul, MatmulAccumulate)
+NICHELM_CUDA_KERNELS(Matmul, MatmulAccumulate, MatmulSwiglu, MatmulSwigluGradient)
 
 }  // namespace nichelm

@@ -7,18 +7,33 @@ namespace nichelm {
 namespace {
 
 // c = activation(sum + bias) · gelu'(gelu_of) + residual, or c += sum, as in matmul.h. Null: no such term. gelu_of, residual, pre and c are (m, n) of one
-// type, bf16 or f32.
+// type, bf16 or f32. With swiglu_of, (m, 2 n) as c, the sum is the gradient of what a gated linear unit made of it.
 struct Epilogue {
   void* c;
   const float* bias;
   const void *gelu_of, *residual;
   void* pre;
   bool c_is_bf16, gelu, accumulate;
+  const void* swiglu_of = nullptr;
+  int64_t n = 0;  // with swiglu_of
 };
 
 // kCount neighbours of a row, from element `at` and column `column` on.
 template <int kCount, class C> __device__ __forceinline__ void finish(const Epilogue& e, int64_t at, int64_t column, float (&x)[kCount]) {
   float term[kCount];
+  if (e.swiglu_of) {
+    const int64_t gates = 2 * at - column;  // of row r: r 2 n + column
+    float up[kCount];
+    load_vector<kCount>(static_cast<const C*>(e.swiglu_of) + gates, term), load_vector<kCount>(static_cast<const C*>(e.swiglu_of) + gates + e.n, up);
+#pragma unroll
+    for (int j = 0; j < kCount; ++j) {
+      const float s = gate_of(term[j]), slope = s * (1 + term[j] * (1 - s));
+      up[j] *= x[j] * slope;
+      x[j] *= term[j] * s;
+    }
+    store_vector<kCount>(up, static_cast<C*>(e.c) + gates), store_vector<kCount>(x, static_cast<C*>(e.c) + gates + e.n);
+    return;
+  }
   if (e.accumulate) {
     load_vector<kCount>(static_cast<const C*>(e.c) + at, term);
 #pragma unroll
@@ -75,9 +90,9 @@ template <int kRows, int kColumns> struct SumTile {
 
 // Operands of group g of a stack are those of the first, moved on.
 __device__ __forceinline__ Epilogue of_group(Epilogue e, int64_t elements) {
-  const int64_t bytes = elements * (e.c_is_bf16 ? 2 : 4);
+  const int64_t bytes = elements * (e.c_is_bf16 ? 2 : 4) * (e.swiglu_of ? 2 : 1);
   const auto moved = [bytes](auto* p) { return p ? reinterpret_cast<decltype(p)>(reinterpret_cast<uintptr_t>(p) + static_cast<uintptr_t>(bytes)) : p; };
-  e.c = moved(e.c), e.gelu_of = moved(e.gelu_of), e.residual = moved(e.residual), e.pre = moved(e.pre);
+  e.c = moved(e.c), e.gelu_of = moved(e.gelu_of), e.residual = moved(e.residual), e.pre = moved(e.pre), e.swiglu_of = moved(e.swiglu_of);
   return e;
 }
 

@@ -7,6 +7,8 @@ namespace nichelm {
 namespace {
 
 // c = activation(sum + bias) · gelu'(gelu_of) + residual, or c += sum. Null: no such term. gelu_of, residual, pre and c are (m, n) of one type.
+// With swiglu, c (m, n / 2) is what a gated linear unit makes of sum + bias; a tile's first register of columns are gates then, its second what they let pass.
+// With swiglu_of, which is (m, 2 n) as c, sum is the gradient of what a gated linear unit made of swiglu_of.
 template <class C> struct Epilogue {
   C* c;
   int64_t n;
@@ -16,6 +18,10 @@ template <class C> struct Epilogue {
   C* pre = nullptr;
   bool gelu = false;
   bool accumulate = false;
+  bool swiglu = false;
+  const C* swiglu_of = nullptr;
+
+  int64_t stride() const { return swiglu ? n / 2 : swiglu_of ? 2 * n : n; }  // between rows of c
 };
 
 // A row of a tile, of which `columns` exist; the others are 0.
@@ -59,6 +65,10 @@ template <class C> NICHELM_INLINE void store_pair(const Pair& x, int64_t stride,
 
 // The lines that a tile's result goes to, and those of one more operand (three are rare).
 template <class C> NICHELM_INLINE Ahead::Result lines_of(const Epilogue<C>& e, int64_t row, int64_t column, int64_t rows) {
+  if (e.swiglu || e.swiglu_of) {
+    const char* c = reinterpret_cast<const char*>(e.c + row * e.stride() + column);
+    return {c, c, rows, e.stride() * int64_t{sizeof(C)}, 0};
+  }
   const C* other = e.pre ? e.pre : e.gelu_of ? e.gelu_of : e.residual ? e.residual : e.c;
   const int64_t at = row * e.n + column;
   return {reinterpret_cast<const char*>(e.c + at), reinterpret_cast<const char*>(other + at), rows, e.n * int64_t{sizeof(C)}, kColumns * sizeof(C) > 64 ? 64 : 0};
@@ -85,6 +95,40 @@ template <class C> void finish(const Epilogue<C>& epilogue, const float* tile, i
     const auto operand = [&](const auto* x) NICHELM_INLINE_LAMBDA { return load_pair(x + at, e.n, here, columns); };
     const auto write = [&](const Pair& x, C* to) NICHELM_INLINE_LAMBDA { store_pair(x, e.n, here, columns, to + at); };
     finish_rows<false>(e, load_pair(tile + i * kColumns, kColumns, here, kColumns), bias, operand, write);
+  }
+}
+
+// A gated linear unit of a row's gates and ups, kLanes of which `here` exist, from column `column` of each half on.
+template <class C> NICHELM_INLINE void swiglu_row(const Epilogue<C>& e, const float* gates, const float* ups, int64_t row, int64_t column, int64_t here) {
+  const auto write = [=](Lanes x, C* to) NICHELM_INLINE_LAMBDA { here >= kLanes ? store(x, to, AllLanes{}) : store(x, to, SomeLanes{here}); };
+  const auto bias = [&](const float* from) NICHELM_INLINE_LAMBDA { return here >= kLanes ? load(from, AllLanes{}) : load(from, SomeLanes{here}); };
+  const int64_t hidden = e.n / 2;
+  Several<1> gate{load_floats(gates)};
+  Lanes up = load_floats(ups);
+  if (e.bias) gate.part[0] += bias(e.bias + column), up += bias(e.bias + hidden + column);
+  if (e.pre) write(gate.part[0], e.pre + row * e.n + column), write(up, e.pre + row * e.n + hidden + column);
+  write(gate.part[0] * gate_of(gate).part[0] * up, e.c + row * hidden + column);
+}
+
+// The gradient of a gated linear unit's gates and ups from that of its results, kLanes of which `here` exist. silu'(x) = s (1 + x (1 - s)), s = sigmoid(x).
+template <class C> NICHELM_INLINE void swiglu_gradient_row(const Epilogue<C>& e, const float* slopes, int64_t row, int64_t column, int64_t here) {
+  const auto read = [=](const C* from) NICHELM_INLINE_LAMBDA { return here >= kLanes ? load(from, AllLanes{}) : load(from, SomeLanes{here}); };
+  const auto write = [=](Lanes x, C* to) NICHELM_INLINE_LAMBDA { here >= kLanes ? store(x, to, AllLanes{}) : store(x, to, SomeLanes{here}); };
+  const int64_t at = row * 2 * e.n + column;
+  const Several<1> gate{read(e.swiglu_of + at)};
+  const Lanes x = gate.part[0], up = read(e.swiglu_of + at + e.n), s = gate_of(gate).part[0], dy = load_floats(slopes);
+  write(dy * up * (s * (1.0f + x * (1.0f - s))), e.c + at);
+  write(dy * (x * s), e.c + at + e.n);
+}
+
+// finish of a product with a gated linear unit; `columns` are of c, or with swiglu_of of the product.
+template <class C> void finish_gated(const Epilogue<C>& epilogue, const float* tile, int64_t row, int64_t column, int64_t rows, int64_t columns) {
+  const Epilogue<C> e = epilogue;
+  for (int64_t i = 0; i < rows; ++i) {
+    const float* sums = tile + i * kColumns;
+    if (e.swiglu) swiglu_row(e, sums, sums + kLanes, row + i, column, columns);
+    else
+      for (int64_t v = 0; v * kLanes < columns; ++v) swiglu_gradient_row(e, sums + v * kLanes, row + i, column + v * kLanes, columns - v * kLanes);
   }
 }
 
@@ -115,7 +159,7 @@ template <class Kind, class C> using FinishingKernel = void (*)(int64_t steps, c
 
 // The kernel of a full panel of rows, or of one fewer: what most tiles are. Null for others.
 template <class Kind, class C> FinishingKernel<Kind, C> finishing_kernel_for(const Epilogue<C>& e, int64_t rows, int64_t columns) {
-  if (columns != kColumns || rows < kRows - 1) return nullptr;
+  if (columns != kColumns || rows < kRows - 1 || e.swiglu || e.swiglu_of) return nullptr;
   if (e.gelu || e.gelu_of || e.pre) return rows == kRows ? micro_kernel_finish<false, Kind, kRows, C> : micro_kernel_finish<false, Kind, kRows - 1, C>;
   return rows == kRows ? micro_kernel_finish<true, Kind, kRows, C> : micro_kernel_finish<true, Kind, kRows - 1, C>;
 }

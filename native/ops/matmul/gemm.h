@@ -51,8 +51,11 @@ template <class Kind, class T, class C> class Product {
   int64_t steps_of(int64_t block) const { return divide_up(k_last(block) - k_first(block), Kind::values); }
   int64_t row_of(int64_t row_panel) const { return m_ * row_panel / plan_.row_panels; }
   int64_t rows_of(int64_t row_panel) const { return row_of(row_panel + 1) - row_of(row_panel); }
-  int64_t column_of(int64_t panel) const { return (strip_ + panel) * kColumns; }
-  int64_t columns_of(int64_t panel) const { return least(kColumns, n_ - column_of(panel)); }
+  // A panel of a product with a gated linear unit is made of kLanes columns of gates and as many of the other half: columns are counted along a half then.
+  int64_t width() const { return epilogue_.swiglu ? kLanes : kColumns; }
+  int64_t columns() const { return epilogue_.swiglu ? n_ / 2 : n_; }
+  int64_t column_of(int64_t panel) const { return (strip_ + panel) * width(); }
+  int64_t columns_of(int64_t panel) const { return least(width(), columns() - column_of(panel)); }
 
   // An operand of a group, counted from the first at work; the first row of its result.
   Operand<T> of_group(const Operand<T>& x, int64_t group) const { return {x.data + (group_ + group) * x.size, x.stride, x.k_contiguous, x.size}; }
@@ -76,10 +79,13 @@ template <class Kind, class T, class C> class Product {
     pack_panels<kRows>(of_group(a_, group), block, rows, out, [&](int64_t r, int64_t& first, int64_t& count) { first = row_of(r), count = rows_of(r); });
   }
   void pack_columns(int64_t group, int64_t block, Range columns, uint32_t* out) const {
-    pack_panels<kColumns>(of_group(b_, group), block, columns, out, [&](int64_t c, int64_t& first, int64_t& count) { first = column_of(c), count = columns_of(c); });
+    const auto place = [&](int64_t c, int64_t& first, int64_t& count) { first = column_of(c), count = columns_of(c); };
+    if (!epilogue_.swiglu) return pack_panels<kColumns>(of_group(b_, group), block, columns, out, place);
+    pack_panels<kLanes, kColumns>(of_group(b_, group), block, columns, out, place);
+    pack_panels<kLanes, kColumns>(of_group(b_, group), block, columns, out + kLanes, [&](int64_t c, int64_t& first, int64_t& count) { place(c, first, count), first += n_ / 2; });
   }
   // Where k lies across rows of memory, a few rows at a time for all the panels: whole lines are read, and their pages looked up, once.
-  template <int Width, class Place> void pack_panels(const Operand<T>& x, int64_t block, Range panels, uint32_t* out, const Place& place) const {
+  template <int Width, int Stride = Width, class Place> void pack_panels(const Operand<T>& x, int64_t block, Range panels, uint32_t* out, const Place& place) const {
     constexpr int64_t kRead = (Width + kLanes - 1) / kLanes * kLanes;
     const int64_t steps = steps_of(block), at_once = x.k_contiguous ? steps : kAcrossSteps;
     for (int64_t p = 0; p < steps; p += at_once) {
@@ -88,9 +94,9 @@ template <class Kind, class T, class C> class Product {
       for (int64_t i = panels.first; i < panels.last; ++i) {
         int64_t first, count;
         place(i, first, count);
-        uint32_t* const panel = out + ((i - panels.first) * steps + p) * Width;
-        if (whole && (to - 1) * x.stride + first + kRead <= x.size) pack_across_steps<Kind, Width>(x.data + from * x.stride + first, x.stride, panel);
-        else pack<Kind, Width>(x, first, count, from, to, panel);
+        uint32_t* const panel = out + ((i - panels.first) * steps + p) * Stride;
+        if (whole && (to - 1) * x.stride + first + kRead <= x.size) pack_across_steps<Kind, Width, Stride>(x.data + from * x.stride + first, x.stride, panel);
+        else pack<Kind, Width, Stride>(x, first, count, from, to, panel);
       }
     }
   }
@@ -179,7 +185,7 @@ template <class Kind, class T, class C> class Product {
     const bool far = !plan_.share_a && !plan_.deep && columns.size() * steps * kColumns * 4 > kBlockBytes;
     alignas(64) float tile_here[kTile];
     for (int64_t c = columns.first; c < columns.last; ++c) {
-      const int64_t column_count = columns_of(c);
+      const int64_t column_count = columns_of(c), tile_columns = epilogue_.swiglu ? kColumns : column_count;
       const uint32_t* const b_panel = b + (c - columns.first) * steps * kColumns;
       if (far && c + 1 < columns.last) {
         const int64_t bytes = steps * kColumns * 4;
@@ -193,7 +199,7 @@ template <class Kind, class T, class C> class Product {
         const uint32_t* const a_panel = a + (r - rows.first) * steps * kRows;
         const bool add = block > task.block_first;
         if (!done) {
-          micro_kernel_for<Kind>(row_count, column_count)(steps, a_panel, b_panel, tile, add, ahead);
+          micro_kernel_for<Kind>(row_count, tile_columns)(steps, a_panel, b_panel, tile, add, ahead);
           continue;
         }
         const int64_t row = first_row(task.group) + row_of(r), column = column_of(c);
@@ -201,8 +207,8 @@ template <class Kind, class T, class C> class Product {
         if (const auto kernel = finishing_kernel_for<Kind>(epilogue_, row_count, column_count)) {
           kernel(steps, a_panel, b_panel, add ? tile : nullptr, epilogue_, row, column, ahead);
         } else {
-          micro_kernel_for<Kind>(row_count, column_count)(steps, a_panel, b_panel, tile, add, ahead);
-          finish(epilogue_, tile, row, column, row_count, column_count);
+          micro_kernel_for<Kind>(row_count, tile_columns)(steps, a_panel, b_panel, tile, add, ahead);
+          finish_tile(tile, row, column, row_count, column_count);
         }
       }
     }
@@ -213,13 +219,17 @@ template <class Kind, class T, class C> class Product {
     return ahead_of(of_group(a_, group), block, row_of(least(rows.first, plan_.row_panels)), row_of(least(rows.last, plan_.row_panels)));
   }
   Ahead::Rows ahead_of_columns(int64_t group, int64_t block, Range columns) const {
-    return ahead_of(of_group(b_, group), block, least(n_, column_of(columns.first)), least(n_, column_of(columns.last)));
+    return ahead_of(of_group(b_, group), block, least(this->columns(), column_of(columns.first)), least(this->columns(), column_of(columns.last)));
   }
   Ahead::Rows ahead_of(const Operand<T>& x, int64_t block, int64_t first, int64_t last) const {
     if (block >= plan_.blocks || first >= last) return {};
     const int64_t k = k_last(block) - k_first(block), size = sizeof(T);
     return x.k_contiguous ? Ahead::Rows(x.data + first * x.stride + k_first(block), k * size, x.stride * size, last - first)
                           : Ahead::Rows(x.data + k_first(block) * x.stride + first, (last - first) * size, x.stride * size, k);
+  }
+
+  void finish_tile(const float* tile, int64_t row, int64_t column, int64_t rows, int64_t columns) const {
+    epilogue_.swiglu || epilogue_.swiglu_of ? finish_gated(epilogue_, tile, row, column, rows, columns) : finish(epilogue_, tile, row, column, rows, columns);
   }
 
   void add_splits() {
@@ -233,7 +243,7 @@ template <class Kind, class T, class C> class Product {
           const float* other = partial_tile(group, split, c, r);
           for (int j = 0; j < kTile; ++j) sum[j] += other[j];
         }
-        finish(epilogue_, sum, first_row(group) + row_of(r), column_of(c), rows_of(r), columns_of(c));
+        finish_tile(sum, first_row(group) + row_of(r), column_of(c), rows_of(r), columns_of(c));
       }
     });
   }

@@ -42,6 +42,49 @@ struct Matmul {
   void check() const;
 };
 
+// What a gated linear unit makes of a product, gate and up side by side in it (ops/swiglu/swiglu.h): c[r, i] = silu(y[r, i]) y[r, hidden + i], y = a · b + bias.
+// b may be a stack, as in Matmul.
+struct MatmulSwiglu {
+  In a;             // (..., k) f32 or bf16: m rows in all
+  In b;             // (k, 2 hidden), or (2 hidden, k) when transpose_b; as a. Three axes: a stack
+  InOptional bias;  // (2 hidden) f32
+  Out c;            // (m, hidden) as a
+  OutOptional pre;  // (m, 2 hidden) as a: y, kept for the backward pass
+  bool transpose_b;
+  static constexpr bool transpose_a = false;
+
+  static constexpr auto fields() {
+    return nichelm::fields<MatmulSwiglu>("matmul_swiglu", {"a", "b", "bias", "c", "pre", "transpose_b"}, &MatmulSwiglu::a, &MatmulSwiglu::b, &MatmulSwiglu::bias, &MatmulSwiglu::c, &MatmulSwiglu::pre,
+                                         &MatmulSwiglu::transpose_b);
+  }
+  int64_t groups() const { return b.axes == 3 ? b.shape[0] : 1; }
+  int64_t k() const { return a.width(); }
+  int64_t m() const { return matrix_rows(a); }
+  int64_t n() const { return transpose_b ? stacked_rows(b) : b.width(); }  // of the product: 2 hidden
+  void check() const;
+};
+
+// The gradient of a gated linear unit whose result's gradient is a product, dy = a · b:
+// dx[r, i] = dy[r, i] up silu'(gate), dx[r, hidden + i] = dy[r, i] silu(gate) for gate = x[r, i], up = x[r, hidden + i].
+struct MatmulSwigluGradient {
+  In a;    // (..., k) f32 or bf16: m rows in all
+  In b;    // (k, hidden), or (hidden, k) when transpose_b; as a. Three axes: a stack
+  In x;    // (m, 2 hidden) as a
+  Out dx;  // (m, 2 hidden) as a; not x itself
+  bool transpose_b;
+  static constexpr bool transpose_a = false;
+
+  static constexpr auto fields() {
+    return nichelm::fields<MatmulSwigluGradient>("matmul_swiglu_gradient", {"a", "b", "x", "dx", "transpose_b"}, &MatmulSwigluGradient::a, &MatmulSwigluGradient::b, &MatmulSwigluGradient::x,
+                                                 &MatmulSwigluGradient::dx, &MatmulSwigluGradient::transpose_b);
+  }
+  int64_t groups() const { return b.axes == 3 ? b.shape[0] : 1; }
+  int64_t k() const { return a.width(); }
+  int64_t m() const { return matrix_rows(a); }
+  int64_t n() const { return transpose_b ? stacked_rows(b) : b.width(); }
+  void check() const;
+};
+
 // c += a · b: the gradient of a weight, summed over micro-batches. A stack of weights is b, as in Matmul, or with transpose_a it is c: (groups, m, n), each with
 // the product of its part of a's rows and its part of b's, which both lie in equal consecutive parts.
 struct MatmulAccumulate {

@@ -113,7 +113,7 @@ NICHELM_INLINE void transpose(Words (&x)[kLanes]) {
 
 // k lies in rows of memory: blocks of kLanes x kLanes words are transposed in registers. What a store writes past its step, the next one overwrites; but the
 // last of a block keeps to its own, since another thread's panel may follow.
-template <class Kind, int Width, class T> void pack_along_k(const Operand<T>& x, int64_t first, int64_t count, int64_t k_first, int64_t k_last, uint32_t* out) {
+template <class Kind, int Width, int Stride, class T> void pack_along_k(const Operand<T>& x, int64_t first, int64_t count, int64_t k_first, int64_t k_last, uint32_t* out) {
   static_assert(Width <= kLanes || Width % kLanes == 0);
   const int64_t steps = (k_last - k_first + Kind::values - 1) / Kind::values;
   const T* origin = x.data + first * x.stride + k_first;
@@ -126,12 +126,12 @@ template <class Kind, int Width, class T> void pack_along_k(const Operand<T>& x,
         block[i] = i < Width && group + i < count ? words(Kind{}, origin + (group + i) * x.stride + p * Kind::values) : Words{};
       transpose(block);
 #pragma GCC unroll 16
-      for (int i = 0; i + 1 < kLanes; ++i) store(out + (p + i) * Width + group, block[i]);
-      store_first<Width < kLanes ? Width : kLanes>(out + (p + kLanes - 1) * Width + group, block[kLanes - 1]);
+      for (int i = 0; i + 1 < kLanes; ++i) store(out + (p + i) * Stride + group, block[i]);
+      store_first<Width < kLanes ? Width : kLanes>(out + (p + kLanes - 1) * Stride + group, block[kLanes - 1]);
     }
   for (; p < steps; ++p)
     for (int i = 0; i < Width; ++i)
-      out[p * Width + i] = i < count ? word(Kind{}, origin + i * x.stride + p * Kind::values, k_last - k_first - p * Kind::values) : 0;
+      out[p * Stride + i] = i < count ? word(Kind{}, origin + i * x.stride + p * Kind::values, k_last - k_first - p * Kind::values) : 0;
 }
 
 // k lies across rows of memory: a step is copied from one row, or zipped from two. Behind `count`, whatever follows in the operand is copied too
@@ -147,17 +147,17 @@ template <class Kind, int Width, class T> NICHELM_INLINE void pack_step(const T*
     if (kRest && last && i + 1 == kRegisters) store_first<kRest>(out + i * kLanes, step[i]);
     else store(out + i * kLanes, step[i]);
 }
-template <class Kind, int Width, class T> void pack_across_k(const Operand<T>& x, int64_t first, int64_t count, int64_t k_first, int64_t k_last, uint32_t* out) {
+template <class Kind, int Width, int Stride, class T> void pack_across_k(const Operand<T>& x, int64_t first, int64_t count, int64_t k_first, int64_t k_last, uint32_t* out) {
   constexpr int kRead = (Width + kLanes - 1) / kLanes * kLanes;
   const int64_t stride = x.stride, ahead = kAcrossSteps * Kind::values * stride;
   int64_t k = k_first;
   const T* row = x.data + k * stride + first;
-  for (; k + Kind::values <= k_last && (k + Kind::values - 1) * stride + first + kRead <= x.size; k += Kind::values, row += Kind::values * stride, out += Width) {
+  for (; k + Kind::values <= k_last && (k + Kind::values - 1) * stride + first + kRead <= x.size; k += Kind::values, row += Kind::values * stride, out += Stride) {
     __builtin_prefetch(row + ahead);
     if (Kind::values == 2) __builtin_prefetch(row + ahead + stride);
     pack_step<Kind, Width>(row, row + (Kind::values - 1) * stride, out, k + Kind::values == k_last);
   }
-  for (; k < k_last; k += Kind::values, row += Kind::values * stride, out += Width) {
+  for (; k < k_last; k += Kind::values, row += Kind::values * stride, out += Stride) {
     T here[kRead] = {}, next[kRead] = {};
     std::memcpy(here, row, static_cast<size_t>(count) * sizeof(T));
     if (Kind::values == 2 && k + 1 < k_last) std::memcpy(next, row + stride, static_cast<size_t>(count) * sizeof(T));
@@ -166,19 +166,19 @@ template <class Kind, int Width, class T> void pack_across_k(const Operand<T>& x
 }
 
 // kAcrossSteps steps of a panel, all of whose reads are inside the operand: without bounds, for there are very many of these short pieces.
-template <class Kind, int Width, class T> NICHELM_INLINE void pack_across_steps(const T* row, int64_t stride, uint32_t* out) {
+template <class Kind, int Width, int Stride, class T> NICHELM_INLINE void pack_across_steps(const T* row, int64_t stride, uint32_t* out) {
   const int64_t ahead = kAcrossSteps * Kind::values * stride;
 #pragma GCC unroll 8
   for (int p = 0; p < kAcrossSteps; ++p, row += Kind::values * stride) {
     __builtin_prefetch(row + ahead);
     if (Kind::values == 2) __builtin_prefetch(row + ahead + stride);
-    pack_step<Kind, Width>(row, row + (Kind::values - 1) * stride, out + p * Width, p + 1 == kAcrossSteps);
+    pack_step<Kind, Width>(row, row + (Kind::values - 1) * stride, out + p * Stride, p + 1 == kAcrossSteps);
   }
 }
 
-// The panel of elements (first .. first + count, k_first .. k_last): [steps][Width] words; those behind count mean nothing.
-template <class Kind, int Width, class T> void pack(const Operand<T>& x, int64_t first, int64_t count, int64_t k_first, int64_t k_last, uint32_t* out) {
-  x.k_contiguous ? pack_along_k<Kind, Width>(x, first, count, k_first, k_last, out) : pack_across_k<Kind, Width>(x, first, count, k_first, k_last, out);
+// The panel of elements (first .. first + count, k_first .. k_last): [steps][Width] words, Stride words from step to step; those behind count mean nothing.
+template <class Kind, int Width, int Stride = Width, class T> void pack(const Operand<T>& x, int64_t first, int64_t count, int64_t k_first, int64_t k_last, uint32_t* out) {
+  x.k_contiguous ? pack_along_k<Kind, Width, Stride>(x, first, count, k_first, k_last, out) : pack_across_k<Kind, Width, Stride>(x, first, count, k_first, k_last, out);
 }
 
 }  // namespace

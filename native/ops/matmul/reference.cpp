@@ -42,6 +42,32 @@ template <> void run(Reference&, const Matmul& op) {
     }
 }
 
+template <> void run(Reference&, const MatmulSwiglu& op) {
+  const int64_t m = op.m(), n = op.n(), hidden = n / 2;
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t j = 0; j < hidden; ++j) {
+      double y[2];
+      for (int64_t half : {0, 1}) {
+        const int64_t column = half * hidden + j;
+        y[half] = product(op, op.a.as<float>(), matrix_of(op, i), op.k(), i, column);
+        if (op.bias.present()) y[half] += op.bias.as<float>()[column];
+        if (op.pre.present()) op.pre.as<float>()[i * n + column] = static_cast<float>(y[half]);
+      }
+      op.c.as<float>()[i * hidden + j] = static_cast<float>(y[0] / (1 + std::exp(-y[0])) * y[1]);
+    }
+}
+
+template <> void run(Reference&, const MatmulSwigluGradient& op) {
+  const int64_t m = op.m(), n = op.n();
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t j = 0; j < n; ++j) {
+      const double dy = product(op, op.a.as<float>(), matrix_of(op, i), op.k(), i, j);
+      const double gate = op.x.as<float>()[i * 2 * n + j], up = op.x.as<float>()[i * 2 * n + n + j], s = 1 / (1 + std::exp(-gate));
+      op.dx.as<float>()[i * 2 * n + j] = static_cast<float>(dy * up * s * (1 + gate * (1 - s)));
+      op.dx.as<float>()[i * 2 * n + n + j] = static_cast<float>(dy * gate * s);
+    }
+}
+
 template <> void run(Reference&, const MatmulAccumulate& op) {
   const int64_t m = op.m(), n = op.n(), matrices = op.stacked_c() ? op.groups() : 1, k = op.k() / matrices;
   for (int64_t g = 0; g < matrices; ++g)

@@ -372,6 +372,94 @@ TEST(matmul_gelu_derivative) {
   });
 }
 
+// With a gated linear unit behind the product, or whose gradient is the product: against the double reference, with all that may be given.
+namespace {
+
+struct Gated {
+  int64_t m, hidden, k;  // of one group
+  bool transpose_b, extras;  // extras: forward, bias and what is kept
+  int64_t groups = 0;
+};
+
+void gated_case(const Gated& s, Type type, bool backward) {
+  const int64_t parts = s.groups ? s.groups : 1, rows = parts * s.m, n = backward ? s.hidden : 2 * s.hidden;
+  const auto make = [&](int64_t count, unsigned seed, float scale = 1) { return type == Type::bf16 ? test::rounded(test::normal(count, seed, scale)) : test::normal(count, seed, scale); };
+  const unsigned seed = static_cast<unsigned>(s.m * 7919 + s.hidden * 104729 + s.k);
+  std::vector<float> av = make(rows * s.k, seed), bv = make(parts * s.k * n, seed + 1, 0.25f), biasv = test::normal(n, seed + 2), xv = make(rows * 2 * s.hidden, seed + 3, 3);
+  const int64_t size = rows * (backward ? 2 * s.hidden : s.hidden);
+  const auto compute = [&](Type as, const auto& run) {
+    Buffer a(av, as), b(bv, as), bias(biasv, Type::f32), x(xv, as), c(std::vector<float>(static_cast<size_t>(size), NAN), as), pre(std::vector<float>(static_cast<size_t>(rows * n), NAN), as);
+    const int64_t high = s.transpose_b ? n : s.k, wide = s.transpose_b ? s.k : n;
+    const In in_a{a.tensor({rows, s.k})}, in_b{s.groups ? b.tensor({s.groups, high, wide}) : b.tensor({high, wide})};
+    if (backward) {
+      run(MatmulSwigluGradient{in_a, in_b, {x.tensor({rows, 2 * n})}, {c.tensor({rows, 2 * n})}, s.transpose_b});
+    } else {
+      MatmulSwiglu op{in_a, in_b, {}, {c.tensor({rows, s.hidden})}, {}, s.transpose_b};
+      if (s.extras) op.bias = {bias.tensor({n})}, op.pre = {pre.tensor({rows, n})};
+      run(op);
+    }
+    return Outputs{c.values(), s.extras && !backward ? pre.values() : std::vector<float>{}};
+  };
+  Reference reference;
+  const Outputs want = compute(Type::f32, [&](const auto& op) { op.check(), run(reference, op); });
+  // The same in f32, one term after the other.
+  Outputs simple{std::vector<float>(want.c.size()), std::vector<float>(want.pre.size())};
+  for (int64_t row = 0; row < rows; ++row) {
+    std::vector<float> y(static_cast<size_t>(n));
+    const float* b = bv.data() + row / s.m * s.k * n;
+    for (int64_t j = 0; j < n; ++j)
+      for (int64_t p = 0; p < s.k; ++p) y[static_cast<size_t>(j)] += av[static_cast<size_t>(row * s.k + p)] * b[s.transpose_b ? j * s.k + p : p * n + j];
+    for (int64_t j = 0; j < s.hidden; ++j) {
+      const size_t gate = static_cast<size_t>(row * 2 * s.hidden + j), up = gate + static_cast<size_t>(s.hidden), at = static_cast<size_t>(j);
+      if (backward) {
+        const float s1 = 1 / (1 + std::exp(-xv[gate]));
+        simple.c[gate] = y[at] * xv[up] * s1 * (1 + xv[gate] * (1 - s1)), simple.c[up] = y[at] * xv[gate] * s1;
+        continue;
+      }
+      float g = y[at], u = y[at + static_cast<size_t>(s.hidden)];
+      if (s.extras) g += biasv[at], u += biasv[at + static_cast<size_t>(s.hidden)], simple.pre[gate] = g, simple.pre[up] = u;
+      simple.c[static_cast<size_t>(row * s.hidden + j)] = g / (1 + std::exp(-g)) * u;
+    }
+  }
+  if (type == Type::bf16) simple.c = test::rounded(simple.c), simple.pre = test::rounded(simple.pre);
+  Outputs first;
+  on_devices([&](Device& device, const std::string& name, bool is_first) {
+    const Outputs got = compute(type, [&](const auto& op) { run_op(device, op); });
+    const std::string what = std::string(backward ? "matmul_swiglu_gradient " : "matmul_swiglu ") + std::to_string(parts) + " of " + std::to_string(s.m) + "x" + std::to_string(s.hidden) + "x" + std::to_string(s.k) +
+                             (s.transpose_b ? " transpose_b " : " ") + (s.extras ? "bias pre " : "") + name_of(type) + ", " + name;
+    if (!is_first) {
+      EXPECT(same_bits(got.c, first.c) && same_bits(got.pre, first.pre), what + ": other bits than with one thread");
+      return;
+    }
+    first = got;
+    const double error = test::error(got.c, want.c), allowed = test::error(simple.c, want.c);
+    EXPECT(test::within(error, allowed), what + ": error " + std::to_string(error * 1e6) + "e-6, plain " + std::to_string(allowed * 1e6) + "e-6");
+    if (!want.pre.empty()) EXPECT(test::within(test::error(got.pre, want.pre), test::error(simple.pre, want.pre)), what + ": pre");
+  }, type == Type::bf16 && s.m > 32 && s.hidden > 32 ? test::Gpus::each : test::Gpus::alike);
+}
+
+}  // namespace
+
+TEST(matmul_gated) {
+  for (const Gated& s : {Gated{1, 1, 1, false, true}, {1, 97, 31, false, false}, {3, 5, 7, true, true}, {13, 16, 16, false, true}, {64, 33, 40, true, false}, {65, 33, 40, false, true}, {80, 48, 0, false, true},
+                         {131, 70, 65, false, false}, {136, 72, 88, true, true}, {70, 19, 1100, false, true}, {97, 31, 2200, true, false}, {75, 40, 4500, false, true}, {40, 72, 24, false, true, 3}, {9, 17, 20, true, false, 2}})
+    for (const Type type : {Type::f32, Type::bf16})
+      for (const bool backward : {false, true}) gated_case(s, type, backward);
+}
+
+TEST(matmul_gated_checks) {
+  std::vector<float> a(12), b(18), c(20), x(24);
+  const auto t = [](std::vector<float>& v, std::vector<int64_t> shape) { return test::tensor(v.data(), Type::f32, std::move(shape)); };
+  const In in_a{t(a, {4, 3})};
+  EXPECT(test::refuses(MatmulSwiglu{in_a, {t(b, {3, 5})}, {}, {t(c, {4, 2})}, {}, false}, "for gates"), "odd columns");
+  EXPECT(test::refuses(MatmulSwiglu{in_a, {t(b, {3, 6})}, {}, {t(c, {4, 4})}, {}, false}, "half as many columns"), "c's shape");
+  EXPECT(test::refuses(MatmulSwiglu{in_a, {t(b, {3, 6})}, {t(c, {5})}, {t(c, {4, 3})}, {}, false}, "bias"), "bias");
+  EXPECT(test::refuses(MatmulSwiglu{in_a, {t(b, {3, 6})}, {}, {t(c, {4, 3})}, {t(x, {4, 5})}, false}, "pre must hold"), "pre's shape");
+  EXPECT(test::refuses(MatmulSwiglu{in_a, {t(b, {2, 6})}, {}, {t(c, {4, 3})}, {}, false}, "sums over"), "inner sizes");
+  EXPECT(test::refuses(MatmulSwigluGradient{in_a, {t(b, {3, 3})}, {t(x, {4, 6})}, {t(c, {4, 3})}, false}, "twice as many columns"), "dx's shape");
+  EXPECT(test::refuses(MatmulSwigluGradient{in_a, {t(b, {3, 3})}, {t(x, {4, 6})}, {t(x, {4, 6})}, false}, "must not lie on x"), "dx on x");
+}
+
 TEST(matmul_checks) {
   std::vector<float> x(64);
   std::vector<int32_t> integers(64);

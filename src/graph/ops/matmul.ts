@@ -1,5 +1,5 @@
 import { defineOp, fits } from '../op.js'
-import type { Tensor } from '../tensor.js'
+import { like, type Tensor } from '../tensor.js'
 import { columnSum } from './columnSum.js'
 
 const inner = (t: Tensor, transposed: unknown): number => (transposed ? t.rows : t.width)
@@ -30,6 +30,18 @@ const call = defineOp('matmul', {
     if (b!.gradient) transposed ? matmulAccumulate(dc!, a!, b!.gradient, { transposeA: true }) : matmulAccumulate(a!, dc!, b!.gradient, { transposeA: true })
     if (sink.needs(a)) sink.add(a, matmul(dc!, b!, { transposeB: !transposed }))
   },
+})
+
+// What fuse() makes of a product and the gated linear unit behind it, and of a product and the gradient of the unit before it.
+defineOp('matmul_swiglu', {
+  fields: { a: 'in', b: 'in', bias: 'in?', c: 'out', pre: 'out?', transpose_b: 'bool' },
+  outputs: ({ a, b }, { transpose_b }) => ({ c: { dtype: a!.dtype, shape: [...a!.shape.slice(0, -1), matrix(b!, transpose_b).outputs / 2] } }),
+  flops: ({ operands: { a, b }, attributes }) => 2 * a!.size * matrix(b!, attributes.transpose_b).outputs,
+})
+defineOp('matmul_swiglu_gradient', {
+  fields: { a: 'in', b: 'in', x: 'in', dx: 'out', transpose_b: 'bool' },
+  outputs: ({ x }) => ({ dx: like(x!) }),
+  flops: ({ operands: { a, b }, attributes }) => 2 * a!.size * matrix(b!, attributes.transpose_b).outputs,
 })
 
 /**
