@@ -13,11 +13,14 @@ template <class T> void normalize(const LayerNorm& op, int64_t row) {
   const float *gain = op.gain.as<float>(), *bias = op.bias.as<float>();
   const T* x = op.x.as<T>() + row * width;
   T* y = op.y.as<T>() + row * width;
-  Several<kOfLine<T>> sum = {}, squares = {};
-  over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA { add_to(sum, load_several<n()>(x + i, lanes)); });
+  Several<kSeveral> sum = {}, squares = {};
+  over_several(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+    if constexpr (sizeof(T) == 4) fetch_several<n()>(y + i);  // bound by memory: the lines that will be written arrive meanwhile
+    add_to(sum, load_several<n()>(x + i, lanes));
+  });
   const float mean = sum_of(sum) / static_cast<float>(width);
-  over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
-    if constexpr (sizeof(T) == 2) fetch_several<n()>(x + width + i);  // the next row; f32 is bound by memory already, and gets slower by it
+  over_several(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+    if constexpr (sizeof(T) == 2) fetch_several<n()>(x + width + i);  // the next row; f32 gets slower by it
     const auto deviation = inside(load_several<n()>(x + i, lanes) - mean, lanes);
     add_to(squares, deviation * deviation);
   });
@@ -51,14 +54,13 @@ template <class T> void gradient_row(const LayerNormGradient& op, int64_t row, f
     if (gains) store_several(load_several<n()>(gains + i, lanes) + d * normal, gains + i, lanes);
     if (biases) store_several(load_several<n()>(biases + i, lanes) + d, biases + i, lanes);
   });
-  const float mean_g = sum_of(sum_g) / static_cast<float>(width), mean_gn = sum_of(sum_gn) / static_cast<float>(width);
+  const float of_one = scale * (sum_of(sum_g) / static_cast<float>(width)), of_deviation = scale * (scale * (sum_of(sum_gn) / static_cast<float>(width)));
   over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
     if constexpr (sizeof(T) == 2) {
       fetch_several<n()>(x + width + i), fetch_several<n()>(dy + width + i);
       if (residual) fetch_several<n()>(residual + width + i);
     }
-    const auto normal = (load_several<n()>(x + i, lanes) - mean) * scale, g = load_several<n()>(dy + i, lanes) * load_several<n()>(gain + i, lanes);
-    auto d = scale * (g - mean_g - normal * mean_gn);
+    auto d = load_several<n()>(dy + i, lanes) * load_several<n()>(gain + i, lanes) * scale - of_one - (load_several<n()>(x + i, lanes) - mean) * of_deviation;
     if (residual) d = d + load_several<n()>(residual + i, lanes);
     store_several(d, dx + i, lanes);
   });

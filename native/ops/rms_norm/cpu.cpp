@@ -3,6 +3,7 @@
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/row_sums.h"
 #include "ops/small.h"
+#include "runtime/several.h"
 
 namespace nichelm {
 namespace {
@@ -12,13 +13,15 @@ template <class T> void normalize(const RmsNorm& op, int64_t row) {
   const float* gain = op.gain.as<float>();
   const T* x = op.x.as<T>() + row * width;
   T* y = op.y.as<T>() + row * width;
-  Lanes squares = {};
-  over_lanes(width, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA {
-    const Lanes v = load(x + i, lanes);
-    squares += v * v;
+  Several<kSeveral> squares = {};
+  over_several(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+    const auto v = load_several<n()>(x + i, lanes);
+    add_to(squares, v * v);
   });
   const float scale = 1 / __builtin_sqrtf(sum_of(squares) / static_cast<float>(width) + op.epsilon);
-  over_lanes(width, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA { store(load(x + i, lanes) * scale * load(gain + i, lanes), y + i, lanes); });
+  over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+    store_several(load_several<n()>(x + i, lanes) * scale * load_several<n()>(gain + i, lanes), y + i, lanes);
+  });
   op.scale.as<float>()[row] = scale;
 }
 
@@ -36,18 +39,17 @@ template <class T> void gradient_row(const RmsNormGradient& op, int64_t row, flo
   const T *x = op.x.as<T>() + row * width, *dy = op.dy.as<T>() + row * width;
   const T* residual = op.residual.present() ? op.residual.as<T>() + row * width : nullptr;
   T* dx = op.dx.as<T>() + row * width;
-  Lanes sum_gn = {};  // of g n, n = x scale
-  over_lanes(width, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA {
-    const Lanes dn = load(dy + i, lanes) * (load(x + i, lanes) * scale);
-    sum_gn += dn * load(gain + i, lanes);
-    if (gains) store(load(gains + i, lanes) + dn, gains + i, lanes);
+  Several<kOfLine<T>> sum_gn = {};  // of g n, n = x scale
+  over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+    const auto dn = load_several<n()>(dy + i, lanes) * (load_several<n()>(x + i, lanes) * scale);
+    add_to(sum_gn, dn * load_several<n()>(gain + i, lanes));
+    if (gains) store_several(load_several<n()>(gains + i, lanes) + dn, gains + i, lanes);
   });
-  const float mean_gn = sum_of(sum_gn) / static_cast<float>(width);
-  over_lanes(width, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA {
-    const Lanes n = load(x + i, lanes) * scale, g = load(dy + i, lanes) * load(gain + i, lanes);
-    Lanes d = scale * (g - n * mean_gn);
-    if (residual) d += load(residual + i, lanes);
-    store(d, dx + i, lanes);
+  const float of_x = scale * (scale * (sum_of(sum_gn) / static_cast<float>(width)));
+  over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+    auto d = load_several<n()>(dy + i, lanes) * load_several<n()>(gain + i, lanes) * scale - load_several<n()>(x + i, lanes) * of_x;
+    if (residual) d = d + load_several<n()>(residual + i, lanes);
+    store_several(d, dx + i, lanes);
   });
 }
 
