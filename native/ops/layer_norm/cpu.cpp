@@ -13,19 +13,19 @@ template <class T> void normalize(const LayerNorm& op, int64_t row) {
   const float *gain = op.gain.as<float>(), *bias = op.bias.as<float>();
   const T* x = op.x.as<T>() + row * width;
   T* y = op.y.as<T>() + row * width;
+  // While this row is worked on the next row's lines are asked for, those that will be written too; no nearer than the second cache: few can be on their way to
+  // the first at once, and what is loaded and stored there would wait behind them.
   Several<kSeveral> sum = {}, squares = {};
-  over_several(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
-    if constexpr (sizeof(T) == 4) fetch_several<n()>(y + i);  // bound by memory: the lines that will be written arrive meanwhile
-    add_to(sum, load_several<n()>(x + i, lanes));
-  });
+  over_several(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA { add_to(sum, load_several<n()>(x + i, lanes)); });
   const float mean = sum_of(sum) / static_cast<float>(width);
   over_several(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
-    if constexpr (sizeof(T) == 2) fetch_several<n()>(x + width + i);  // the next row; f32 gets slower by it
+    fetch_several<n(), 2>(x + width + i);
     const auto deviation = inside(load_several<n()>(x + i, lanes) - mean, lanes);
     add_to(squares, deviation * deviation);
   });
   const float scale = 1 / __builtin_sqrtf(sum_of(squares) / static_cast<float>(width) + op.epsilon);
   over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+    fetch_several<n(), 2>(y + width + i);
     store_several((load_several<n()>(x + i, lanes) - mean) * scale * load_several<n()>(gain + i, lanes) + load_several<n()>(bias + i, lanes), y + i, lanes);
   });
   op.mean.as<float>()[row] = mean;
@@ -57,8 +57,8 @@ template <class T> void gradient_row(const LayerNormGradient& op, int64_t row, f
   const float of_one = scale * (sum_of(sum_g) / static_cast<float>(width)), of_deviation = scale * (scale * (sum_of(sum_gn) / static_cast<float>(width)));
   over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
     if constexpr (sizeof(T) == 2) {
-      fetch_several<n()>(x + width + i), fetch_several<n()>(dy + width + i);
-      if (residual) fetch_several<n()>(residual + width + i);
+      fetch_several<n(), 2>(x + width + i), fetch_several<n(), 2>(dy + width + i);
+      if (residual) fetch_several<n(), 2>(residual + width + i);
     }
     auto d = load_several<n()>(dy + i, lanes) * load_several<n()>(gain + i, lanes) * scale - of_one - (load_several<n()>(x + i, lanes) - mean) * of_deviation;
     if (residual) d = d + load_several<n()>(residual + i, lanes);
