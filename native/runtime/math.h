@@ -81,11 +81,12 @@ template <class For = float, class X> NICHELM_INLINE X exp_nonpositive(X x) {
     const X t = y * 1.44269504088896341f + shift;
     const X n = t - shift;
     const X r = y - n * 0.693359375f - n * -2.12194440e-4f;
-    X p = 1.381453942e-3f * r + 8.368745446e-3f;
-    p = p * r + 4.166838899e-2f;
-    p = p * r + 1.666652113e-1f;
-    p = p * r + 4.999999404e-1f;
-    p = (p * r + 1.0f) * r + 1.0f;
+    X p = 1.9875691500e-4f * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
     return zero_below(p * power_of_two(t), x, -87.0f);
   }
 }

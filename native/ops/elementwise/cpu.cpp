@@ -9,7 +9,7 @@ namespace {
 
 // An element is in the same place of a vector whatever the number of threads, so it is computed alike.
 constexpr int64_t kBlock = 1024;
-constexpr int64_t kAhead = 1024;  // elements that are asked for before they are needed, where the arithmetic is long
+constexpr int64_t kAhead = 1024;  // elements that are asked for before they are needed, where the arithmetic is long; no nearer than the second cache, or loads wait behind them
 
 template <class Body> void blocks(Cpu& device, int64_t size, const Body& body) {
   device.split((size + kBlock - 1) / kBlock, [&](int64_t first, int64_t last) {
@@ -65,7 +65,7 @@ template <class T> void gelu_forward(Cpu& device, const Gelu& op) {
   const T* x = op.x.as<T>();
   T* y = op.y.as<T>();
   registers(device, op.y.size(), [=](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
-    fetch_several<n()>(x + i + kAhead);
+    fetch_several<n(), 2>(x + i + kAhead);
     store_several(gelu<T>(load_several<n()>(x + i, lanes)), y + i, lanes);
   });
 }
@@ -74,7 +74,7 @@ template <class T> void gelu_backward(Cpu& device, const GeluGradient& op) {
   const T *dy = op.dy.as<T>(), *x = op.x.as<T>();
   T* dx = op.dx.as<T>();
   registers(device, op.dx.size(), [=](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
-    fetch_several<n()>(x + i + kAhead), fetch_several<n()>(dy + i + kAhead);
+    fetch_several<n(), 2>(x + i + kAhead), fetch_several<n(), 2>(dy + i + kAhead);
     store_several(load_several<n()>(dy + i, lanes) * gelu_derivative<T>(load_several<n()>(x + i, lanes)), dx + i, lanes);
   });
 }

@@ -12,6 +12,7 @@ template <class T> float token_nll(const float* logits, int64_t vocabulary, int3
   const float largest = largest_of(logits, vocabulary), chosen = logits[target];
   const double total = exponentials<T>(logits, dlogits ? e : nullptr, vocabulary, largest, 1, [=](int64_t i, auto count) NICHELM_INLINE_LAMBDA {
     fetch_several<count(), 2>(logits + vocabulary + i);  // the next row
+    if (sizeof(T) == 2 && dlogits) fetch_several<count(), 2>(dlogits + i);
   });
   if (dlogits) {
     const float factor = static_cast<float>(double{weight} / total), of_target = static_cast<float>((e[target] / total - 1) * double{weight});

@@ -31,54 +31,34 @@ template <class T> void rms_norm(Cpu& device, const RmsNorm& op) {
   });
 }
 
-// Rows whose gradient is made at once. In bf16 several: the sums for the gain are loaded and stored once for all of them, and their chains of sums do not wait
-// for each other. In f32 the lines of so many rows would push each other out of the first-level cache. Every sum has one order, so bits do not depend on it.
-template <class T> constexpr int kTogether = sizeof(T) == 2 ? 4 : 1;
-
-// gains: sums of these rows' chunk, null where nobody asks for them. Each pass reads an element of every operand before dx is written there, so dx may lie in residual.
-template <int R, class T> void gradient_rows(const RmsNormGradient& op, int64_t row, float* gains) {
+// gains: sums of this row's chunk, null where nobody asks for them. Each pass reads an element of every operand before dx is written there, so dx may lie in residual.
+template <class T> void gradient_row(const RmsNormGradient& op, int64_t row, float* gains) {
   const int64_t width = op.x.width();
-  const float *gain = op.gain.as<float>(), *scale = op.scale.as<float>() + row;
+  const float* gain = op.gain.as<float>();
+  const float scale = op.scale.as<float>()[row];
   const T *x = op.x.as<T>() + row * width, *dy = op.dy.as<T>() + row * width;
   const T* residual = op.residual.present() ? op.residual.as<T>() + row * width : nullptr;
   T* dx = op.dx.as<T>() + row * width;
-  Lanes sum_gn[R] = {};  // of g n, n = x scale
-  over_lanes(width, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA {
-    const Lanes by = load(gain + i, lanes);
-    Lanes gain_sum = gains ? load(gains + i, lanes) : Lanes{};
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
-      const int64_t at = r * width + i;
-      if (sizeof(T) == 2 && residual) __builtin_prefetch(residual + at);
-      const Lanes dn = load(dy + at, lanes) * (load(x + at, lanes) * scale[r]);
-      sum_gn[r] += dn * by;
-      gain_sum += dn;
-    }
-    if (gains) store(gain_sum, gains + i, lanes);
+  Several<kOfLine<T>> sum_gn = {};  // of g n, n = x scale
+  over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+    const auto dn = load_several<n()>(dy + i, lanes) * (load_several<n()>(x + i, lanes) * scale);
+    add_to(sum_gn, dn * load_several<n()>(gain + i, lanes));
+    if (gains) store_several(load_several<n()>(gains + i, lanes) + dn, gains + i, lanes);
   });
-#pragma GCC unroll 4
-  for (int r = 0; r < R; ++r) {
-    const int64_t first = r * width;
-    const float of_g = scale[r], of_x = of_g * of_g * (sum_of(sum_gn[r]) / static_cast<float>(width));
-    over_several<kOfLine<T>>(first, first + width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
-      if constexpr (sizeof(T) == 2) fetch_several<n()>(x + R * width + i), fetch_several<n()>(dy + R * width + i);
-      auto d = load_several<n()>(dy + i, lanes) * load_several<n()>(gain + i - first, lanes) * of_g - load_several<n()>(x + i, lanes) * of_x;
-      if (residual) d = d + load_several<n()>(residual + i, lanes);
-      store_several(d, dx + i, lanes);
-    });
-  }
-}
-
-template <class T> void gradient_rows(const RmsNormGradient& op, int64_t first, int64_t last, float* gains) {
-  int64_t row = first;
-  for (; row + kTogether<T> <= last; row += kTogether<T>) gradient_rows<kTogether<T>, T>(op, row, gains);
-  for (; row < last; ++row) gradient_rows<1, T>(op, row, gains);
+  const float of_x = scale * (scale * (sum_of(sum_gn) / static_cast<float>(width)));
+  over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+    auto d = load_several<n()>(dy + i, lanes) * load_several<n()>(gain + i, lanes) * scale - load_several<n()>(x + i, lanes) * of_x;
+    if (residual) d = d + load_several<n()>(residual + i, lanes);
+    store_several(d, dx + i, lanes);
+  });
 }
 
 template <class T> void rms_norm_gradient(Cpu& device, const RmsNormGradient& op) {
   const int64_t width = op.x.width();
   if (!op.dgain.present()) {
-    device.split(op.x.rows(), [&](int64_t first, int64_t last) { gradient_rows<T>(op, first, last, nullptr); });
+    device.split(op.x.rows(), [&](int64_t first, int64_t last) {
+      for (int64_t row = first; row < last; ++row) gradient_row<T>(op, row, nullptr);
+    });
     return;
   }
   const RowChunks chunks = row_chunks(op.x.rows());
@@ -86,7 +66,7 @@ template <class T> void rms_norm_gradient(Cpu& device, const RmsNormGradient& op
   device.each(chunks.count, [&](int64_t c, int) {
     float* gains = sums + c * width;
     std::memset(gains, 0, static_cast<size_t>(width) * 4);
-    gradient_rows<T>(op, chunks.first(c), chunks.last(c), gains);
+    for (int64_t row = chunks.first(c); row < chunks.last(c); ++row) gradient_row<T>(op, row, gains);
   });
   add_chunks(device, sums, chunks.count, width, width, op.dgain.as<float>());
 }
