@@ -62,7 +62,6 @@ NICHELM_INLINE float power_of_two(float shifted) {
 NICHELM_INLINE float zero_below(float y, float x, float bound) { return x < bound ? 0.0f : y; }
 
 // e^x for x <= 0, 1.5 ulp; exactly 0 below -87, where exp_fast goes through the subnormals. exp_nonpositive(0) is 1.
-// Its polynomial is fitted for least relative error (2^-28.3), given that it begins with 1 + r.
 // For bf16, before its rounding: relative error below 2e-7 (1 + |x|), which sums of it in f32 can bear as well; exactly 0 below -87.7, subnormal from -87.34 on.
 template <class For = float, class X> NICHELM_INLINE X exp_nonpositive(X x) {
   constexpr float shift = 12582912.0f + 127.0f;

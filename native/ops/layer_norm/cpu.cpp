@@ -8,17 +8,18 @@
 namespace nichelm {
 namespace {
 
-template <class T> void normalize(const LayerNorm& op, int64_t row) {
+// N: registers that sums are made in; a short row's are made in one line of them.
+template <int N, class T> void normalize(const LayerNorm& op, int64_t row) {
   const int64_t width = op.x.width();
   const float *gain = op.gain.as<float>(), *bias = op.bias.as<float>();
   const T* x = op.x.as<T>() + row * width;
   T* y = op.y.as<T>() + row * width;
   // While this row is worked on the next row's lines are asked for, those that will be written too; no nearer than the second cache: few can be on their way to
   // the first at once, and what is loaded and stored there would wait behind them.
-  Several<kSeveral> sum = {}, squares = {};
-  over_several(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA { add_to(sum, load_several<n()>(x + i, lanes)); });
+  Several<N> sum = {}, squares = {};
+  over_several<N>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA { add_to(sum, load_several<n()>(x + i, lanes)); });
   const float mean = sum_of(sum) / static_cast<float>(width);
-  over_several(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+  over_several<N>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
     fetch_several<n(), 2>(x + width + i);
     const auto deviation = inside(load_several<n()>(x + i, lanes) - mean, lanes);
     add_to(squares, deviation * deviation);
@@ -33,8 +34,9 @@ template <class T> void normalize(const LayerNorm& op, int64_t row) {
 }
 
 template <class T> void layer_norm(Cpu& device, const LayerNorm& op) {
+  const bool wide = op.x.width() >= 4 * kSeveral * kLanes;
   split_elements(device, op.x.rows(), op.x.size(), [&](int64_t first, int64_t last) {
-    for (int64_t row = first; row < last; ++row) normalize<T>(op, row);
+    for (int64_t row = first; row < last; ++row) wide ? normalize<kSeveral, T>(op, row) : normalize<kOfLine<T>, T>(op, row);
   });
 }
 
@@ -54,13 +56,16 @@ template <class T> void gradient_row(const LayerNormGradient& op, int64_t row, f
     if (gains) store_several(load_several<n()>(gains + i, lanes) + d * normal, gains + i, lanes);
     if (biases) store_several(load_several<n()>(biases + i, lanes) + d, biases + i, lanes);
   });
-  const float of_one = scale * (sum_of(sum_g) / static_cast<float>(width)), of_deviation = scale * (scale * (sum_of(sum_gn) / static_cast<float>(width)));
+  const float mean_g = sum_of(sum_g) / static_cast<float>(width), mean_gn = sum_of(sum_gn) / static_cast<float>(width), of_one = scale * mean_g, of_deviation = scale * (scale * mean_gn);
   over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
     if constexpr (sizeof(T) == 2) {
       fetch_several<n(), 2>(x + width + i), fetch_several<n(), 2>(dy + width + i);
       if (residual) fetch_several<n(), 2>(residual + width + i);
     }
-    auto d = load_several<n()>(dy + i, lanes) * load_several<n()>(gain + i, lanes) * scale - of_one - (load_several<n()>(x + i, lanes) - mean) * of_deviation;
+    const auto g = load_several<n()>(dy + i, lanes) * load_several<n()>(gain + i, lanes), deviation = load_several<n()>(x + i, lanes) - mean;
+    std::decay_t<decltype(g)> d;
+    if constexpr (sizeof(T) == 2) d = g * scale - of_one - deviation * of_deviation;
+    else d = scale * (g - mean_g - deviation * scale * mean_gn);  // what cancels is subtracted before it is rounded again: ten times as near in sums over rows
     if (residual) d = d + load_several<n()>(residual + i, lanes);
     store_several(d, dx + i, lanes);
   });

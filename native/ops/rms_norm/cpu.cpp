@@ -8,13 +8,14 @@
 namespace nichelm {
 namespace {
 
-template <class T> void normalize(const RmsNorm& op, int64_t row) {
+// N: registers that sums are made in; a short row's are made in one line of them.
+template <int N, class T> void normalize(const RmsNorm& op, int64_t row) {
   const int64_t width = op.x.width();
   const float* gain = op.gain.as<float>();
   const T* x = op.x.as<T>() + row * width;
   T* y = op.y.as<T>() + row * width;
-  Several<kSeveral> squares = {};
-  over_several(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+  Several<N> squares = {};
+  over_several<N>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
     const auto v = load_several<n()>(x + i, lanes);
     add_to(squares, v * v);
   });
@@ -26,8 +27,9 @@ template <class T> void normalize(const RmsNorm& op, int64_t row) {
 }
 
 template <class T> void rms_norm(Cpu& device, const RmsNorm& op) {
+  const bool wide = op.x.width() >= 4 * kSeveral * kLanes;
   split_elements(device, op.x.rows(), op.x.size(), [&](int64_t first, int64_t last) {
-    for (int64_t row = first; row < last; ++row) normalize<T>(op, row);
+    for (int64_t row = first; row < last; ++row) wide ? normalize<kSeveral, T>(op, row) : normalize<kOfLine<T>, T>(op, row);
   });
 }
 
@@ -45,9 +47,12 @@ template <class T> void gradient_row(const RmsNormGradient& op, int64_t row, flo
     add_to(sum_gn, dn * load_several<n()>(gain + i, lanes));
     if (gains) store_several(load_several<n()>(gains + i, lanes) + dn, gains + i, lanes);
   });
-  const float of_x = scale * (scale * (sum_of(sum_gn) / static_cast<float>(width)));
+  const float mean_gn = sum_of(sum_gn) / static_cast<float>(width), of_x = scale * (scale * mean_gn);
   over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
-    auto d = load_several<n()>(dy + i, lanes) * load_several<n()>(gain + i, lanes) * scale - load_several<n()>(x + i, lanes) * of_x;
+    const auto g = load_several<n()>(dy + i, lanes) * load_several<n()>(gain + i, lanes), v = load_several<n()>(x + i, lanes);
+    std::decay_t<decltype(g)> d;
+    if constexpr (sizeof(T) == 2) d = g * scale - v * of_x;
+    else d = scale * (g - v * scale * mean_gn);  // as in layer_norm: what cancels before it is rounded again
     if (residual) d = d + load_several<n()>(residual + i, lanes);
     store_several(d, dx + i, lanes);
   });
