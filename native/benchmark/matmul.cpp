@@ -1,5 +1,7 @@
 #include "benchmark/matmul.h"
 
+#include <tuple>
+
 #include "ops/kernels.h"
 #include "runtime/arena.h"
 #include "runtime/bf16.h"
@@ -115,6 +117,39 @@ std::vector<Result> matmul_stacks(Cpu& device) {
       compare("weight gradient", weight(gradient.tensor(k, n)), weight(gradient.stack(kGroups, k, n)));
     }
   }
+  return results;
+}
+
+std::vector<Result> matmul_gated(Cpu& device) {
+  std::vector<Result> results;
+  for (const Type type : {Type::f32, Type::bf16})
+    for (auto [what, rows, width, hidden] : {std::tuple<const char*, int64_t, int64_t, int64_t>{"nano", 8192, 128, 344}, {"mini", 4096, 256, 688}, {"slm", 1024, 1024, 2736}}) {
+      const std::string shape = std::to_string(rows) + " x " + std::to_string(width) + " x " + std::to_string(hidden);
+      if (!wanted(what, shape, type)) continue;
+      Operand x(rows * width, type, 1), up(width * 2 * hidden, type, 2), down(hidden * width, type, 3), pre(rows * 2 * hidden, type, 4), y(rows * hidden, type, 5), slopes(rows * 2 * hidden, type, 6), dy(rows * hidden, type, 7);
+      const In in_x{x.tensor(rows, width)}, in_up{up.tensor(width, 2 * hidden)}, in_down{down.tensor(hidden, width)};
+      const Tensor kept = pre.tensor(rows, 2 * hidden), out = y.tensor(rows, hidden), of_out = dy.tensor(rows, hidden), of_kept = slopes.tensor(rows, 2 * hidden);
+      const auto compare = [&](const std::string& part, double flops, const auto& apart, const auto& joined) {
+        double seconds[] = {1e300, 1e300};
+        const auto time = [&](double& best, const auto& body) {
+          const double start = now();
+          body();
+          best = std::min(best, now() - start);
+        };
+        const double peak = fastest_beside_peak(device, type, [&] { time(seconds[0], apart), time(seconds[1], joined); }, 0.3).peak;
+        for (const bool join : {false, true}) {
+          Result r;
+          r.benchmark = "matmul_gated", r.what = what + (" " + part) + (join ? ", joined" : ", apart"), r.type = name_of(type), r.shape = shape;
+          r.seconds = seconds[join], r.flops = flops / r.seconds, r.peak = peak;
+          results.push_back(r);
+        }
+      };
+      const double flops = 2.0 * static_cast<double>(rows * width) * static_cast<double>(hidden);
+      compare("gated up", 2 * flops, [&] { run_op(device, Matmul{in_x, in_up, {}, {}, {}, {kept}, {}, false, false, false}), run_op(device, Swiglu{{kept}, {out}}); },
+              [&] { run_op(device, MatmulSwiglu{in_x, in_up, {}, {out}, {kept}, false}); });
+      compare("its gradient", flops, [&] { run_op(device, Matmul{in_x, in_down, {}, {}, {}, {of_out}, {}, false, true, false}), run_op(device, SwigluGradient{{of_out}, {kept}, {of_kept}}); },
+              [&] { run_op(device, MatmulSwigluGradient{in_x, in_down, {kept}, {of_kept}, true}); });
+    }
   return results;
 }
 

@@ -23,4 +23,7 @@ std::vector<Result> matmul(Cpu& device);
 // Products of a step of a projected network, whose groups of rows have a matrix each, beside the same products with one matrix; the two run in turns.
 std::vector<Result> matmul_stacks(Cpu& device);
 
+// Products with a gated linear unit behind them, or the gradient of one, beside the same as two calls; the two run in turns.
+std::vector<Result> matmul_gated(Cpu& device);
+
 }  // namespace nichelm::benchmark

@@ -163,6 +163,12 @@ TEST(math_sigmoid) {
        {{"ulp", 3, [](float, float y, double want) { return want < 2e-38 ? (std::fabs(y - want) < 2e-38 ? 0 : INFINITY) : ulps(y, want); }}});
 }
 
+TEST(math_gate) {
+  hold("gate_of", MathFunction::gate, [](double x) { return 1 / (1 + std::exp(-x)); },
+       {{"relative error / (2 + |x|), x >= -87", 2e-7, [](float x, float y, double want) { return x >= -87 ? std::fabs(y / want - 1) / (2 + std::fabs(std::min(x, 0.0f))) : 0; }},
+        {"magnitude, x < -87", 2e-38, [](float x, float y, double) { return x < -87 ? std::fabs(double(y)) : 0; }}});
+}
+
 TEST(math_gelu) {
   hold("gelu", MathFunction::gelu, gelu_in_double,
        {{"ulp, x > -2", 8, [](float x, float y, double want) { return x > -2 || std::isnan(x) ? ulps(y, want) : 0; }},

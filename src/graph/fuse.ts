@@ -31,7 +31,8 @@ function absorbable(tensor: Tensor | undefined, op: string, fields: string[], us
 
 /**
  * Joins calls into the epilogues that kernels offer:
- * - gelu or swiglu after a product (keeping the value before it where the backward needs it), and their gradients after a product;
+ * - gelu or swiglu after a product (keeping the value before it where the backward needs it), and their gradients after a product (swiglu's in bf16
+ *   alone: in f32 the wider rows that the product would write cost more than a pass over them);
  * - an addition after a product (its residual operand), and after a norm's gradient.
  * A joined call stands where the second of the two stood, so everything it needs is there.
  */
@@ -80,7 +81,7 @@ function join(node: Node, users: Map<Tensor, Node[]>): { producer: Node; node: N
   }
   if (node.op.name === 'swiglu_gradient') {
     const producer = absorbable(operands.dy, 'matmul', ['gelu_of', 'residual', 'bias', 'pre'], users, node)
-    if (!producer || producer.attributes.gelu || producer.attributes.transpose_a || operands.dy!.dtype !== producer.operands.a!.dtype) return undefined
+    if (!producer || producer.attributes.gelu || producer.attributes.transpose_a || operands.dy!.dtype !== producer.operands.a!.dtype || operands.dy!.dtype !== 'bf16') return undefined
     const { a, b } = producer.operands
     return { producer, node: { op: ops().get('matmul_swiglu_gradient')!, operands: { a, b, x: operands.x }, attributes: { transpose_b: producer.attributes.transpose_b! }, outputs: { dx: outputs.dx! } } }
   }

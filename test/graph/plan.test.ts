@@ -38,18 +38,29 @@ test('no two values that are alive at once share memory', () => {
   }))
 })
 
-function lossTrace(store: Parameters): Node[] {
-  const config = modelConfig('nano', 100, { layers: 1, width: 32, heads: 2, context: 16 })
+const GATED = { norm: 'rms', positions: 'rotary', activation: 'swiglu', biases: false } as const
+const configOf = (changes: object = {}): ReturnType<typeof modelConfig> => modelConfig('nano', 100, { layers: 1, width: 32, heads: 2, context: 16, ...changes })
+
+function lossTrace(store: Parameters, config = configOf()): Node[] {
   const nodes = trace(() => transformerLoss(weightsOf(store), config, rowTensors(2, 16), { nll: persistent('nll', 'f32', [32]), loss: persistent('loss', 'f32', [1]) }))
   backward(nodes)
   return nodes
 }
-const parameters = (): Parameters => new Parameters(parameterSpecs(modelConfig('nano', 100, { layers: 1, width: 32, heads: 2, context: 16 })), { copy: true, gradient: true, moments: true })
+const parameters = (config = configOf(), copy = true): Parameters => new Parameters(parameterSpecs(config), { copy, gradient: true, moments: true })
 
 test('a training step of GPT-2 has no call left that a kernel could take in', () => {
   const names = lowered(lossTrace(parameters())).map((node) => node.op.name)
   for (const name of ['add', 'gelu', 'gelu_gradient', 'linear_cross_entropy']) assert.ok(!names.includes(name), `${name} is still there: ${names.join(' ')}`)
   assert.equal(names.filter((name) => name === 'linear_cross_entropy_gradient').length, 1)
+})
+
+test('a training step with a gated linear unit keeps it, and in bf16 its gradient, in the products', () => {
+  for (const bf16 of [true, false]) {
+    const config = configOf(GATED), names = lowered(lossTrace(parameters(config, bf16), config)).map((node) => node.op.name)
+    assert.ok(names.includes('matmul_swiglu') && !names.includes('swiglu'), names.join(' '))
+    assert.equal(names.includes('matmul_swiglu_gradient'), bf16, names.join(' '))
+    assert.equal(names.includes('swiglu_gradient'), !bf16, names.join(' '))
+  }
 })
 
 test('every parameter receives a gradient, the tied table from both its uses', () => {

@@ -21,7 +21,9 @@ template <class T, class C> void multiply_few_gated(Cpu& device, const Operand<T
     for (int64_t i = first; i < last; ++i) {
       const int64_t row = i / chunks, column = i % chunks * kLanes;
       const float* at = sums + row * n + column;
-      epilogue.swiglu ? swiglu_row(epilogue, at, at + n / 2, row, column, columns - column) : swiglu_gradient_row(epilogue, at, row, column, columns - column);
+      with_lanes(columns - column, [&](auto lanes) NICHELM_INLINE_LAMBDA {
+        epilogue.swiglu ? swiglu_row(epilogue, load_floats(at), load_floats(at + n / 2), row, column, lanes) : swiglu_gradient_row(epilogue, load_floats(at), row, column, lanes);
+      });
     }
   });
 }

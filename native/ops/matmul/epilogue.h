@@ -65,13 +65,10 @@ template <class C> NICHELM_INLINE void store_pair(const Pair& x, int64_t stride,
 
 // The lines that a tile's result goes to, and those of one more operand (three are rare).
 template <class C> NICHELM_INLINE Ahead::Result lines_of(const Epilogue<C>& e, int64_t row, int64_t column, int64_t rows) {
-  if (e.swiglu || e.swiglu_of) {
-    const char* c = reinterpret_cast<const char*>(e.c + row * e.stride() + column);
-    return {c, c, rows, e.stride() * int64_t{sizeof(C)}, 0};
-  }
-  const C* other = e.pre ? e.pre : e.gelu_of ? e.gelu_of : e.residual ? e.residual : e.c;
-  const int64_t at = row * e.n + column;
-  return {reinterpret_cast<const char*>(e.c + at), reinterpret_cast<const char*>(other + at), rows, e.n * int64_t{sizeof(C)}, kColumns * sizeof(C) > 64 ? 64 : 0};
+  const C* other = e.pre ? e.pre : e.gelu_of ? e.gelu_of : e.residual ? e.residual : e.swiglu_of ? e.swiglu_of : e.c;
+  const int64_t stride = e.stride(), other_stride = e.swiglu && e.pre ? e.n : stride, size = sizeof(C);
+  const int64_t second = e.swiglu ? e.n / 2 * size : e.swiglu_of ? e.n * size : kColumns * size > 64 ? 64 : 0;  // with a gated linear unit, the other half
+  return {reinterpret_cast<const char*>(e.c + row * stride + column), reinterpret_cast<const char*>(other + row * other_stride + column), rows, stride * size, other_stride * size, second};
 }
 
 // What becomes of the sums of some rows. operand(p), write(x, p): these rows of c, pre or an operand. kPlain: there is neither pre nor a gelu.
@@ -98,70 +95,79 @@ template <class C> void finish(const Epilogue<C>& epilogue, const float* tile, i
   }
 }
 
-// A gated linear unit of a row's gates and ups, kLanes of which `here` exist, from column `column` of each half on.
-template <class C> NICHELM_INLINE void swiglu_row(const Epilogue<C>& e, const float* gates, const float* ups, int64_t row, int64_t column, int64_t here) {
-  const auto write = [=](Lanes x, C* to) NICHELM_INLINE_LAMBDA { here >= kLanes ? store(x, to, AllLanes{}) : store(x, to, SomeLanes{here}); };
-  const auto bias = [&](const float* from) NICHELM_INLINE_LAMBDA { return here >= kLanes ? load(from, AllLanes{}) : load(from, SomeLanes{here}); };
+// A gated linear unit of a row's gates and ups, from column `column` of each half on.
+template <class C, class Which> NICHELM_INLINE void swiglu_row(const Epilogue<C>& e, Lanes gates, Lanes ups, int64_t row, int64_t column, Which lanes) {
   const int64_t hidden = e.n / 2;
-  Several<1> gate{load_floats(gates)};
-  Lanes up = load_floats(ups);
-  if (e.bias) gate.part[0] += bias(e.bias + column), up += bias(e.bias + hidden + column);
-  if (e.pre) write(gate.part[0], e.pre + row * e.n + column), write(up, e.pre + row * e.n + hidden + column);
-  write(gate.part[0] * gate_of(gate).part[0] * up, e.c + row * hidden + column);
+  if (e.bias) gates += load(e.bias + column, lanes), ups += load(e.bias + hidden + column, lanes);
+  if (e.pre) store(gates, e.pre + row * e.n + column, lanes), store(ups, e.pre + row * e.n + hidden + column, lanes);
+  store(gates * gate_of(Several<1>{gates}).part[0] * ups, e.c + row * hidden + column, lanes);
 }
 
-// The gradient of a gated linear unit's gates and ups from that of its results, kLanes of which `here` exist. silu'(x) = s (1 + x (1 - s)), s = sigmoid(x).
-template <class C> NICHELM_INLINE void swiglu_gradient_row(const Epilogue<C>& e, const float* slopes, int64_t row, int64_t column, int64_t here) {
-  const auto read = [=](const C* from) NICHELM_INLINE_LAMBDA { return here >= kLanes ? load(from, AllLanes{}) : load(from, SomeLanes{here}); };
-  const auto write = [=](Lanes x, C* to) NICHELM_INLINE_LAMBDA { here >= kLanes ? store(x, to, AllLanes{}) : store(x, to, SomeLanes{here}); };
+// The gradient of a gated linear unit's gates and ups from that of its results. silu'(x) = s (1 + x (1 - s)), s = sigmoid(x).
+template <class C, class Which> NICHELM_INLINE void swiglu_gradient_row(const Epilogue<C>& e, Lanes dy, int64_t row, int64_t column, Which lanes) {
   const int64_t at = row * 2 * e.n + column;
-  const Several<1> gate{read(e.swiglu_of + at)};
-  const Lanes x = gate.part[0], up = read(e.swiglu_of + at + e.n), s = gate_of(gate).part[0], dy = load_floats(slopes);
-  write(dy * up * (s * (1.0f + x * (1.0f - s))), e.c + at);
-  write(dy * (x * s), e.c + at + e.n);
+  const Lanes x = load(e.swiglu_of + at, lanes), up = load(e.swiglu_of + at + e.n, lanes), s = gate_of(Several<1>{x}).part[0];
+  store(dy * up * (s * (1.0f + x * (1.0f - s))), e.c + at, lanes);
+  store(dy * (x * s), e.c + at + e.n, lanes);
 }
+
+// Calls body with AllLanes or SomeLanes, as `here` of kLanes exist.
+template <class Body> NICHELM_INLINE void with_lanes(int64_t here, const Body& body) { here >= kLanes ? body(AllLanes{}) : body(SomeLanes{here}); }
 
 // finish of a product with a gated linear unit; `columns` are of c, or with swiglu_of of the product.
 template <class C> void finish_gated(const Epilogue<C>& epilogue, const float* tile, int64_t row, int64_t column, int64_t rows, int64_t columns) {
   const Epilogue<C> e = epilogue;
   for (int64_t i = 0; i < rows; ++i) {
     const float* sums = tile + i * kColumns;
-    if (e.swiglu) swiglu_row(e, sums, sums + kLanes, row + i, column, columns);
+    if (e.swiglu) with_lanes(columns, [&](auto lanes) NICHELM_INLINE_LAMBDA { swiglu_row(e, load_floats(sums), load_floats(sums + kLanes), row + i, column, lanes); });
     else
-      for (int64_t v = 0; v * kLanes < columns; ++v) swiglu_gradient_row(e, sums + v * kLanes, row + i, column + v * kLanes, columns - v * kLanes);
+      for (int64_t v = 0; v < columns; v += kLanes)
+        with_lanes(columns - v, [&](auto lanes) NICHELM_INLINE_LAMBDA { swiglu_gradient_row(e, load_floats(sums + v), row + i, column + v, lanes); });
   }
 }
 
+// What follows the sums: nothing but bias, residual or what c holds already; a gelu or its gradient too; a gated linear unit or its gradient.
+enum class Finish { plain, gelu, gated };
+
 // micro_kernel and finish in one, of a whole tile's columns, from the registers that hold the sums; the same operations. before: sums of other blocks, or null.
-template <bool kPlain, class Kind, int R, class C> void micro_kernel_finish(int64_t steps, const uint32_t* a, const uint32_t* b, const float* before, const Epilogue<C>& epilogue, int64_t row, int64_t column, Ahead& ahead) {
+template <Finish kFinish, class Kind, int R, class C> void micro_kernel_finish(int64_t steps, const uint32_t* a, const uint32_t* b, const float* before, const Epilogue<C>& epilogue, int64_t row, int64_t column, Ahead& ahead) {
   Floats sum[R][kVectors];
   tile_sums<Kind>(steps, a, b, sum, &ahead);
   const Epilogue<C> e = epilogue;
   typedef Several<kVectors> Row;
   Row bias{};
-  if (e.bias) load_row(e.bias + column, kColumns, bias.part);
+  if (kFinish != Finish::gated && e.bias) load_row(e.bias + column, kColumns, bias.part);
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i) {
     const int64_t at = (row + i) * e.n + column;
     Row x;
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) x.part[v] = before ? load_floats(before + i * kColumns + v * kLanes) + sum[i][v] : sum[i][v];
+    if constexpr (kFinish == Finish::gated) {
+      if (e.swiglu) swiglu_row(e, x.part[0], x.part[1], row + i, column, AllLanes{});
+      else
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) swiglu_gradient_row(e, x.part[v], row + i, column + v * kLanes, AllLanes{});
+      continue;
+    }
     const auto operand = [&](const C* from) NICHELM_INLINE_LAMBDA {
       Row y;
       load_row(from + at, kColumns, y.part);
       return y;
     };
     const auto write = [&](const Row& y, C* to) NICHELM_INLINE_LAMBDA { store_row(y.part, kColumns, to + at); };
-    finish_rows<kPlain>(e, x, bias, operand, write);
+    finish_rows<kFinish == Finish::plain>(e, x, bias, operand, write);
   }
 }
 template <class Kind, class C> using FinishingKernel = void (*)(int64_t steps, const uint32_t* a, const uint32_t* b, const float* before, const Epilogue<C>& e, int64_t row, int64_t column, Ahead& ahead);
 
 // The kernel of a full panel of rows, or of one fewer: what most tiles are. Null for others.
 template <class Kind, class C> FinishingKernel<Kind, C> finishing_kernel_for(const Epilogue<C>& e, int64_t rows, int64_t columns) {
-  if (columns != kColumns || rows < kRows - 1 || e.swiglu || e.swiglu_of) return nullptr;
-  if (e.gelu || e.gelu_of || e.pre) return rows == kRows ? micro_kernel_finish<false, Kind, kRows, C> : micro_kernel_finish<false, Kind, kRows - 1, C>;
-  return rows == kRows ? micro_kernel_finish<true, Kind, kRows, C> : micro_kernel_finish<true, Kind, kRows - 1, C>;
+  if (columns != (e.swiglu ? kLanes : kColumns) || rows < kRows - 1) return nullptr;
+  const auto of = [rows](auto finish) -> FinishingKernel<Kind, C> { return rows == kRows ? micro_kernel_finish<finish(), Kind, kRows, C> : micro_kernel_finish<finish(), Kind, kRows - 1, C>; };
+  if (e.swiglu || e.swiglu_of) return of(std::integral_constant<Finish, Finish::gated>{});
+  if (e.gelu || e.gelu_of || e.pre) return of(std::integral_constant<Finish, Finish::gelu>{});
+  return of(std::integral_constant<Finish, Finish::plain>{});
 }
 
 }  // namespace

@@ -58,9 +58,9 @@ struct Ahead {
       jump = stride_bytes - 64 * lines;
     }
   };
-  struct Result {  // rows of c and of one other operand of its shape, of one or two lines
+  struct Result {  // rows of c and of one other operand, each of one line or of two that are `second` bytes apart
     const char *c = nullptr, *other = nullptr;
-    int64_t count = 0, stride = 0, second = 0;  // second: 64, or 0 where a row is one line
+    int64_t count = 0, stride = 0, other_stride = 0, second = 0;
   };
   Result result;
   Rows panel;       // of the shared operand, which is packed already but may be far
@@ -69,11 +69,11 @@ struct Ahead {
   __attribute__((always_inline)) void step(int64_t p) {
     if (result.count) {
       if (p & 1) return;  // two to four lines every other step
-      __builtin_prefetch(result.c, 1);
-      __builtin_prefetch(result.c + result.second, 1);
+      __builtin_prefetch(result.c);
+      __builtin_prefetch(result.c + result.second);
       __builtin_prefetch(result.other);
       __builtin_prefetch(result.other + result.second);
-      result.c += result.stride, result.other += result.stride, --result.count;
+      result.c += result.stride, result.other += result.other_stride, --result.count;
       return;
     }
     if (panel.count) {
