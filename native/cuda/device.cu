@@ -130,9 +130,9 @@ class Device : public CudaDevice {
     cudaFuncAttributes attributes;
     if (cudaFuncGetAttributes(&attributes, probe) != cudaSuccess) {
       cudaGetLastError();
-      const std::string capability = std::to_string(properties_.major) + "." + std::to_string(properties_.minor);
-      fail_device(std::string(properties_.name) + " has compute capability " + capability + "; this build has kernels for " NICHELM_CUDA_ARCHITECTURES
-                  ". Build with -DNICHELM_CUDA_ARCHITECTURES=" + std::to_string(properties_.major) + std::to_string(properties_.minor) + "-real");
+      const std::string major = std::to_string(properties_.major), minor = std::to_string(properties_.minor);
+      fail_device(std::string(properties_.name) + " has compute capability " + major + "." + minor + "; this build has kernels for " NICHELM_CUDA_ARCHITECTURES
+                  ". Build with NICHELM_CUDA_ARCHITECTURES=" + major + minor + (properties_.major >= 9 ? "a" : "") + "-real npm run build:cuda");
     }
     // Its own instructions are in code for the architecture of that very name only. They can be left out, to compare.
     const char* wanted = std::getenv("NICHELM_HOPPER");
