@@ -90,6 +90,31 @@ test('.ci/run calls scripts/test and then the check of the CUDA kernels; the loc
   assert.deepEqual(hosts.filter(host => host !== 'registry.npmjs.org'), [])
 })
 
+test('the check of the CUDA kernels says what it did not check, and fails where the table and the kernels differ', () => {
+  using folder = temporaryFolder()
+  for (const part of ['scripts/check-cuda-kernels', 'scripts/lib', 'native/cuda', 'native/ops', 'native/cluster', 'native/runtime']) cpSync(join(root, part), folder.file(part), { recursive: true })
+  const tools = ['awk', 'find', 'xargs', 'stat', 'cut', 'grep', 'mv', 'wc', 'getconf', 'basename', 'c++filt']
+  const nvcc = (release: string, says: string): Record<string, string> => ({ nvcc: `[ "$1" = --version ] && echo 'Cuda compilation tools, release ${release}, V${release}.88' || ${says}` })
+  let count = 0
+  const check = (scripts: Record<string, string>) => bash('scripts/check-cuda-kernels', { cwd: folder.path, PATH: programs(folder.file(`bin${count++}`), tools, scripts), more: { CUDA_HOME: '/nowhere' } })
+  const without = check({})
+  assert.equal(without.status, 0, without.said)
+  assert.match(without.said, /There is no nvcc: registers and spills of the CUDA kernels were not checked\.[^]*There is no nichelm_test[^]*shared memory was not checked[^]*lines as in native\/cuda\/kernels\.txt/)
+  const other = check(nvcc('99.1', 'true'))
+  assert.equal(other.status, 0, other.said)
+  assert.match(other.said, /Every CUDA kernel compiles for sm_80 and sm_90a by nvcc 99\.1[^]*were not compared: the table's are of nvcc \d+\.\d/)
+  const refusing = check(nvcc('99.2', '{ echo "cuda.cu(3): error: no such thing" >&2; exit 1; }'))
+  assert.equal(refusing.status, 1)
+  assert.match(refusing.said, /cuda\.cu does not compile without a warning:\n.*no such thing/)
+  const [, same] = /^# nvcc (.*)$/m.exec(readFileSync(folder.file('native/cuda/kernels.txt'), 'utf8'))!
+  const none = check(nvcc(same!, 'true'))
+  assert.equal(none.status, 1)
+  assert.match(none.said, /only in native\/cuda\/kernels\.txt: sm_80 adamw/)
+  const serial = check(nvcc('99.3', "echo 'ptxas info : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized'"))
+  assert.equal(serial.status, 1)
+  assert.match(serial.said, /ptxas serialised matrix instructions/)
+})
+
 test('the npm package holds what the addon is built from, and no tests', () => {
   const { stdout, stderr, status } = spawnSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: root, encoding: 'utf8' })
   assert.equal(status, 0, stderr)
