@@ -115,6 +115,34 @@ test('the check of the CUDA kernels says what it did not check, and fails where 
   assert.match(serial.said, /ptxas serialised matrix instructions/)
 })
 
+test('gpu-check writes what it found, and what it had no time for', () => {
+  using folder = temporaryFolder()
+  for (const part of ['scripts/gpu-check', 'scripts/lib']) cpSync(join(root, part), folder.file(part), { recursive: true })
+  // A GPU of sm_90 with all its tools; the build makes tests that pass and benchmarks that fail.
+  const made = `printf '#!/usr/bin/env bash\\necho "7 passed, 0 failed"\\n' >build/gpu/nichelm_test; printf '#!/usr/bin/env bash\\necho "{ \\\\"benchmark\\\\": \\\\"$1\\\\" }"\\nexit 3\\n' >build/gpu/nichelm_bench; chmod +x build/gpu/nichelm_*; : >build/gpu/nichelm_cuda.so`
+  const scripts = {
+    'nvidia-smi': `case "$1" in *compute_cap*) echo 9.0 ;; *driver*) echo 580.1 ;; *) echo 'NVIDIA Test' ;; esac`, nvcc: "echo 'release 13.0, V13.0'", cmake: `case "$1" in --build) ${made} ;; esac`,
+    'compute-sanitizer': 'while [ "$1" != build/gpu/nichelm_test ]; do shift; done; "$@"', node: 'exit 1', python3: 'exit 1',
+  }
+  let count = 0
+  const check = (seconds: number) => {
+    const run = bash('scripts/gpu-check', { cwd: folder.path, PATH: programs(folder.file(`bin${count++}`), ['timeout', 'tr', 'grep', 'date', 'getconf', 'chmod', 'paste', 'basename', 'tee', 'env'], scripts), more: { CUDA_HOME: '/nowhere', COMMIT: 'abc', NICHELM_GPU_CHECK_SECONDS: String(seconds) } })
+    const [, file] = /^Written: (\S+), after/m.exec(run.said) ?? assert.fail(run.said)
+    return { ...run, result: JSON.parse(readFileSync(folder.file(file!), 'utf8')) as { device: string; commit: string; checks: { name: string; exit: number | null; said: string }[]; benchmarks: { benchmark: string; kernels?: string }[] } }
+  }
+  const whole = check(0)
+  assert.equal(whole.status, 1, 'benchmarks failed')
+  assert.deepEqual([whole.result.device, whole.result.commit], ['NVIDIA Test', 'abc'])
+  const exits = new Map(whole.result.checks.map(({ name, exit }) => [name, exit]))
+  for (const name of ['primitives', 'tests', 'tests-mma-matmul', 'memcheck-rotary', 'racecheck-sample_by']) assert.equal(exits.get(name), 0, name)
+  assert.equal(exits.get('bench-matmul'), 3)
+  assert.deepEqual(whole.result.benchmarks.filter(({ benchmark }) => benchmark === 'matmul'), [{ benchmark: 'matmul' }, { kernels: 'mma.sync', benchmark: 'matmul' }])
+  const hurried = check(100)
+  assert.deepEqual(hurried.result.checks.filter(({ exit }) => exit === null).map(({ name }) => name).filter(name => !/^(memcheck|racecheck)-/.test(name)), [])
+  assert.equal(hurried.result.checks.find(({ name }) => name === 'memcheck-rotary')!.said, 'left out, for lack of time', 'the time that is spared for PyTorch')
+  assert.equal(hurried.result.checks.find(({ name }) => name === 'tests')!.exit, 0)
+})
+
 test('the npm package holds what the addon is built from, and no tests', () => {
   const { stdout, stderr, status } = spawnSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: root, encoding: 'utf8' })
   assert.equal(status, 0, stderr)
