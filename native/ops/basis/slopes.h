@@ -37,13 +37,13 @@ template <int kGroups, int V> struct Slopes {
 #pragma unroll
       for (int g = 0; g < kGroups; ++g)
 #pragma unroll
-        for (int j = 0; j < V; ++j) slope[j] += by[r * kGroups + g] * held[g][j];  // both 0 where there is no such group
+        for (int j = 0; j < V; ++j) slope[j] = fmaf(by[r * kGroups + g], held[g][j], slope[j]);  // both 0 where there is no such group
     } else {
       for (int g = 0; g < groups; ++g) {
         float x[V];
         load_vector<V>(dweights + g * size, x);
 #pragma unroll
-        for (int j = 0; j < V; ++j) slope[j] += by[g * h + r] * x[j];
+        for (int j = 0; j < V; ++j) slope[j] = fmaf(by[g * h + r], x[j], slope[j]);
       }
     }
   }
@@ -63,8 +63,9 @@ template <int V> struct Elements {
   __device__ __forceinline__ void load(const float* basis, const float* m, const float* v) { load_vector<V>(basis, p), load_vector<V>(m, first), load_vector<V>(v, second); }
 };
 
-// AdamW of the thread's elements of every matrix, then act(r, p) with those of matrix r as they are now. Operations are in PyTorch's order, as in adamw. The next
-// matrix is asked for before this one is stored: the compiler cannot know that they are not the same.
+// AdamW of the thread's elements of every matrix, then act(r, p) with those of matrix r as they are now. Operations are in PyTorch's order, as in adamw; which of
+// them are joined is said here, so that basis_step has the bits of basis_adamw whatever the compiler makes of either. The next matrix is asked for before this one
+// is stored: the compiler cannot know that they are not the same.
 template <int kGroups, int V, class Act>
 __device__ __forceinline__ void update_matrices(const Slopes<kGroups, V>& slopes, const float* clip, const float* schedule, float* basis, float* m, float* v, int64_t h, int64_t size, int64_t at,
                                                 const Factors& f, const Act& act) {
@@ -79,10 +80,10 @@ __device__ __forceinline__ void update_matrices(const Slopes<kGroups, V>& slopes
     slopes.of_matrix(r, g);
 #pragma unroll
     for (int j = 0; j < V; ++j) {
-      g[j] *= clipped;
-      e.first[j] += (1 - f.beta1) * (g[j] - e.first[j]);
-      e.second[j] = f.beta2 * e.second[j] + (1 - f.beta2) * g[j] * g[j];
-      e.p[j] = e.p[j] * decay - step * (e.first[j] / (sqrtf(e.second[j]) * over_root_c2 + f.epsilon));
+      g[j] = __fmul_rn(g[j], clipped);
+      e.first[j] = fmaf(1 - f.beta1, __fsub_rn(g[j], e.first[j]), e.first[j]);
+      e.second[j] = fmaf(f.beta2, e.second[j], __fmul_rn(__fmul_rn(1 - f.beta2, g[j]), g[j]));
+      e.p[j] = fmaf(-step, e.first[j] / fmaf(sqrtf(e.second[j]), over_root_c2, f.epsilon), __fmul_rn(e.p[j], decay));
     }
     store_vector<V>(e.p, basis + place), store_vector<V>(e.first, m + place), store_vector<V>(e.second, v + place);
     act(r, e.p);

@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kThreads) basis_step(const float* dweights, co
 #pragma unroll
     for (int g = 0; g < kGroups; ++g)
 #pragma unroll
-      for (int j = 0; j < V; ++j) sums[g][j] += next_by[r * kGroups + g] * p[j];
+      for (int j = 0; j < V; ++j) sums[g][j] = fmaf(next_by[r * kGroups + g], p[j], sums[g][j]);  // as project's
   });
 #pragma unroll
   for (int g = 0; g < kGroups; ++g)

@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kThreads) project(const float* basis, const fl
 #pragma unroll
     for (int g = 0; g < kGroups; ++g)
 #pragma unroll
-      for (int j = 0; j < V; ++j) sums[g][j] += by[r * kGroups + g] * x[j];
+      for (int j = 0; j < V; ++j) sums[g][j] = fmaf(by[r * kGroups + g], x[j], sums[g][j]);
   }
 #pragma unroll
   for (int g = 0; g < kGroups; ++g)
