@@ -172,7 +172,7 @@ std::vector<Result> memory_bound(CudaDevice& device, const CudaSettings& setting
   for (const int64_t groups : {int64_t{8}, int64_t{16}, int64_t{32}}) {
     const int64_t h = settings.small ? 4 : 32;
     const double matrix = static_cast<double>(s.width * s.hidden), basis_size = static_cast<double>(h) * matrix, of_groups = static_cast<double>(groups) * matrix;
-    CudaText project, optimizer, gradient;
+    CudaText project, optimizer, both, gradient;
     const std::string shape = std::to_string(h) + " x " + shape_text({s.width, s.hidden}) + ", " + std::to_string(groups) + " groups";
     {
       const std::string experts = project.place(Type::f32, {h, h}), mix = project.place(Type::f32, {h, h}), basis = project.place(Type::f32, {h, s.width, s.hidden});
@@ -192,6 +192,15 @@ std::vector<Result> memory_bound(CudaDevice& device, const CudaSettings& setting
       optimizer.call("basis_adamw dweights=" + dweights + " coefficients=" + coefficients + " clip=" + clip + " schedule=" + schedule + " basis=" + basis + " m=" + m + " v=" + v +
                      " beta1=0.9 beta2=0.95 epsilon=1e-08 weight_decay=0.1");
       add("basis AdamW", shape, Type::f32, 24 * basis_size + 4 * of_groups, optimizer, {dweights, coefficients, basis}, [&](CudaMemory& memory) { memory.fill_with(clip, 1), memory.fill_with(schedule, 1e-4f); });
+    }
+    {
+      const std::string dweights = both.place(Type::f32, {groups, s.width, s.hidden}), coefficients = both.place(Type::f32, {groups, h}), clip = both.place(Type::f32, {1}), schedule = both.place(Type::f32, {3}),
+                        basis = both.place(Type::f32, {h, s.width, s.hidden}), m = both.place(Type::f32, {h, s.width, s.hidden}), v = both.place(Type::f32, {h, s.width, s.hidden}),
+                        experts = both.place(Type::f32, {h, h}), mix = both.place(Type::f32, {h, h});
+      both.call("basis_step dweights=" + dweights + " clip=" + clip + " schedule=" + schedule + " experts=" + experts + " mix=" + mix + " ids=" + both.place(Type::i32, {groups}) + " coefficients=" + coefficients +
+                " basis=" + basis + " m=" + m + " v=" + v + " weights=" + both.place(Type::bf16, {groups, s.width, s.hidden}) + " beta1=0.9 beta2=0.95 epsilon=1e-08 weight_decay=0.1 scale=0.1");
+      add("basis AdamW and project", shape, Type::f32, 24 * basis_size + 6 * of_groups, both, {dweights, coefficients, basis, experts, mix},
+          [&](CudaMemory& memory) { memory.fill_with(clip, 1), memory.fill_with(schedule, 1e-4f); });
     }
   }
   {

@@ -12,7 +12,8 @@
 //   program update
 //   ...
 //
-// A step runs its programs in the order of the file: zero, project, micro, update.
+// A step runs its programs in the order of the file: zero, micro, update; or of a projected network zero, micro, advance, which makes the next step's weights too:
+// project, which makes the first step's, runs once before.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -59,11 +60,11 @@ Step read_step(const std::string& file) {
 void prepare(CudaMemory& memory, const Step& step) {
   for (const auto& [name, text] : step.programs) {
     for (const std::string& p : operands_of(text, "adamw", "p")) memory.fill(p, 0.02f);
-    for (const std::string& basis : operands_of(text, "basis_adamw", "basis")) memory.fill(basis, 0.02f);
+    for (const std::string& basis : operands_of(text, "project", "basis")) memory.fill(basis, 0.02f);
     for (const std::string& tokens : operands_of(text, "embedding", "tokens")) memory.fill_integers(tokens, step.vocabulary);
     for (const std::string& targets : operands_of(text, "linear_cross_entropy_gradient", "targets")) memory.fill_integers(targets, step.vocabulary);
     for (const std::string& weights : operands_of(text, "linear_cross_entropy_gradient", "token_weights")) memory.fill_with(weights, 1.0f / static_cast<float>(step.tokens));
-    for (const char* op : {"adamw", "basis_adamw"})
+    for (const char* op : {"adamw", "basis_step"})
       for (const std::string& schedule : operands_of(text, op, "schedule")) memory.write(parse_cuda_operand(schedule).offset, std::vector<float>{1e-4f, 0.1f, 0.05f});
   }
 }
@@ -101,6 +102,10 @@ std::vector<Result> cuda_steps(CudaDevice& device, const CudaSettings& settings)
     std::string text = "nichelm-program 1\n";
     std::vector<CudaProgram> parts;
     for (const auto& [name, program] : step.programs) {
+      if (name == "project") {
+        CudaProgram(program, device, memory.data, memory.bytes).run();
+        continue;
+      }
       parts.emplace_back(program, device, memory.data, memory.bytes);
       text += program.substr(program.find('\n') + 1);
     }

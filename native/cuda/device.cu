@@ -130,9 +130,9 @@ class Device : public CudaDevice {
     cudaFuncAttributes attributes;
     if (cudaFuncGetAttributes(&attributes, probe) != cudaSuccess) {
       cudaGetLastError();
-      const std::string capability = std::to_string(properties_.major) + "." + std::to_string(properties_.minor);
-      fail_device(std::string(properties_.name) + " has compute capability " + capability + "; this build has kernels for " NICHELM_CUDA_ARCHITECTURES
-                  ". Build with -DNICHELM_CUDA_ARCHITECTURES=" + std::to_string(properties_.major) + std::to_string(properties_.minor) + "-real");
+      const std::string major = std::to_string(properties_.major), minor = std::to_string(properties_.minor);
+      fail_device(std::string(properties_.name) + " has compute capability " + major + "." + minor + "; this build has kernels for " NICHELM_CUDA_ARCHITECTURES
+                  ". Build with NICHELM_CUDA_ARCHITECTURES=" + major + minor + (properties_.major >= 9 ? "a" : "") + "-real npm run build:cuda");
     }
     // Its own instructions are in code for the architecture of that very name only. They can be left out, to compare.
     const char* wanted = std::getenv("NICHELM_HOPPER");
@@ -166,17 +166,20 @@ class Device : public CudaDevice {
   }
   void write(void* to, const void* from, int64_t bytes) override {
     enter();
-    for (int64_t done = 0; done < bytes; done += kPinned) {
-      const auto part = static_cast<size_t>(std::min(kPinned, bytes - done));
-      synchronize();  // the buffer's last copy
-      std::memcpy(pinned_, static_cast<const char*>(from) + done, part);
-      check_cuda(cudaMemcpyAsync(static_cast<char*>(to) + done, pinned_, part, cudaMemcpyHostToDevice, stream_->handle()), "cudaMemcpyAsync");
+    for (int64_t done = 0, part; done < bytes; done += part) {
+      part = std::min(kPinned, bytes - done);
+      // Small copies go side by side, so that those of one step do not wait for each other.
+      if (used_ + part > kPinned) synchronize();
+      char* const place = static_cast<char*>(pinned_) + used_;
+      std::memcpy(place, static_cast<const char*>(from) + done, static_cast<size_t>(part));
+      used_ += (part + 255) / 256 * 256;
+      check_cuda(cudaMemcpyAsync(static_cast<char*>(to) + done, place, static_cast<size_t>(part), cudaMemcpyHostToDevice, stream_->handle()), "cudaMemcpyAsync");
     }
   }
   void read(const void* from, void* into, int64_t bytes) override {
     enter();
     for (int64_t done = 0; done < bytes; done += kPinned) {
-      const auto part = static_cast<size_t>(std::min(kPinned, bytes - done));
+      const auto part = static_cast<size_t>(std::min(kPinned, bytes - done));  // behind the copies that the buffer still holds
       check_cuda(cudaMemcpyAsync(pinned_, static_cast<const char*>(from) + done, part, cudaMemcpyDeviceToHost, stream_->handle()), "cudaMemcpyAsync");
       synchronize();
       std::memcpy(static_cast<char*>(into) + done, pinned_, part);
@@ -211,7 +214,10 @@ class Device : public CudaDevice {
     check_cuda(cudaStreamEndCapture(stream_->handle(), &graph), "cudaStreamEndCapture");
     return std::make_unique<Graph>(graph, stream_->handle());
   }
-  void synchronize() override { check_cuda(cudaStreamSynchronize(stream_->handle()), "a kernel"); }
+  void synchronize() override {
+    check_cuda(cudaStreamSynchronize(stream_->handle()), "a kernel");
+    used_ = 0;
+  }
 
  private:
   static constexpr int64_t kPinned = 16 << 20;
@@ -221,6 +227,7 @@ class Device : public CudaDevice {
   cudaDeviceProp properties_{};
   std::unique_ptr<Stream> stream_;
   void* pinned_ = nullptr;
+  int64_t used_ = 0;  // of the pinned buffer, by copies that may still be under way
 };
 
 // Says why there is no such device, and what to do.

@@ -34,6 +34,9 @@ inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
+// What no compiler joins with a neighbouring operation.
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fsub_rn(float a, float b) { return a - b; }
 
 #define NICHELM_PLACE nichelm::emulator::Place place = nichelm::emulator::Place::here()
 

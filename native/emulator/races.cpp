@@ -131,6 +131,7 @@ NICHELM_HOOK(unaligned_write8, 8, true)
 NICHELM_HOOK(unaligned_write16, 16, true)
 extern "C" {
 void __tsan_init() {}
+void __tsan_vptr_update(void*, void*) {}
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
 void __tsan_read_range(void* address, size_t count) {

@@ -3,6 +3,7 @@
 #include "ops/adamw/adamw.h"
 #include "ops/attention/attention.h"
 #include "ops/basis/basis.h"
+#include "ops/basis_step/basis_step.h"
 #include "ops/cached_attention/cached_attention.h"
 #include "ops/column_sum/column_sum.h"
 #include "ops/elementwise/elementwise.h"
@@ -26,7 +27,7 @@ template <class... Ops> struct OpList {
   static constexpr int count = sizeof...(Ops);
 };
 
-using AllOps = OpList<Adamw, Add, Attention, AttentionGradient, BasisAdamw, BasisNorm, CachedAttention, Cast, ColumnSum, Embedding, EmbeddingGradient, Fill, Gelu, GeluGradient, GlobalNorm, LayerNorm, LayerNormGradient,
+using AllOps = OpList<Adamw, Add, Attention, AttentionGradient, BasisAdamw, BasisNorm, BasisStep, CachedAttention, Cast, ColumnSum, Embedding, EmbeddingGradient, Fill, Gelu, GeluGradient, GlobalNorm, LayerNorm, LayerNormGradient,
                       LinearCrossEntropy, LinearCrossEntropyGradient, LinearDistillation, LinearDistillationGradient, Matmul, MatmulAccumulate, MatmulSwiglu, MatmulSwigluGradient, MostProbable, Project, ProjectGradient, RmsNorm, RmsNormGradient, Rotary,
                       RotaryTable, Sample, Scale, Swiglu, SwigluGradient>;
 

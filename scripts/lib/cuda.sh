@@ -1,10 +1,15 @@
 # shellcheck shell=bash
-# What scripts/build-cuda and scripts/gpu-check share. Sourced from the repository's root.
+# What the scripts for CUDA share. Sourced from the repository's root.
+
+# has_nvcc: whether there is an nvcc; the toolkit's own folder, often not in the PATH, is put there.
+has_nvcc() {
+  if ! command -v nvcc >/dev/null && [ -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ]; then PATH=$PATH:${CUDA_HOME:-/usr/local/cuda}/bin; fi
+  command -v nvcc >/dev/null
+}
 
 # require_cuda_tools [TOOL...]: nvcc, CMake and the tools named, before any time is spent.
 require_cuda_tools() {
-  # The toolkit's own folder is often not in the PATH.
-  if ! command -v nvcc >/dev/null && [ -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ]; then PATH=$PATH:${CUDA_HOME:-/usr/local/cuda}/bin; fi
+  has_nvcc || true
   local missing=() tool
   for tool in nvcc cmake "$@"; do command -v "$tool" >/dev/null || missing+=("$tool"); done
   [ ${#missing[@]} = 0 ] && return

@@ -1,5 +1,5 @@
 import { NichelmError } from '../base/errors.js'
-import { adamw as adamwOp, attention as attentionOp, basisAdamw, cast, matmul as matmulOp, project as projectOp } from '../graph/ops/index.js'
+import { adamw as adamwOp, attention as attentionOp, basisAdamw, basisStep, cast, matmul as matmulOp, project as projectOp } from '../graph/ops/index.js'
 import { persistent } from '../graph/tensor.js'
 import { countMethod, RECOMPUTE, type NetworkOptions, type Recompute } from '../model/index.js'
 import { measureStep } from '../train/index.js'
@@ -86,7 +86,7 @@ const attention = define({
 // Bytes that a program must read and write are counted by formula; a share of memory's bandwidth is told where its maker states that.
 const project = define({
   command: 'project',
-  describe: 'Speed of a projected network\'s own passes over the basis: projecting a step\'s groups, and the basis\' optimizer',
+  describe: 'Speed of a projected network\'s own passes over the basis: projecting a step\'s groups, the basis\' optimizer, and both at once',
   options: {
     rows: { type: 'number', minimum: 1, default: 1024, describe: 'Rows of the matrix' },
     columns: { type: 'number', minimum: 1, default: 4096, describe: 'Columns of the matrix' },
@@ -95,14 +95,17 @@ const project = define({
     steps: { type: 'number', minimum: 1, default: 10, describe: 'Passes to time; the median counts' },
     ...deviceOptions, ...jsonOption,
   },
-  examples: [['bench project --rows 1024 --columns 4096 --experts 32 --groups 8', 'Bytes a second of both passes']],
+  examples: [['bench project --rows 1024 --columns 4096 --experts 32 --groups 8', 'Bytes a second of the passes']],
   run: async ({ rows, columns, experts: count, groups, steps, device, threads, precision, json }) => {
     const options = { device, threads, precision, steps }, size = rows * columns, f32 = (name: string, ...shape: number[]) => persistent(name, 'f32', shape)
     const basis = f32('basis', count, rows, columns), coefficients = f32('coefficients', groups, count)
-    const one = { ...await timed(options, dtype => projectOp({ experts: f32('experts', count, count), mix: f32('mix', count, count), basis, ids: persistent('ids', 'i32', [groups]) }, 1 / count, { coefficients, weights: persistent('weights', dtype, [groups, rows, columns]) }),
-      size * (4 * count + (precision === 'bf16' ? 2 : 4) * groups)) }
-    const other = { ...await timed(options, () => basisAdamw({ dweights: f32('dweights', groups, rows, columns), coefficients, basis, m: f32('m', count, rows, columns), v: f32('v', count, rows, columns) }, f32('clip', 1), f32('schedule', 3), ADAMW), size * (24 * count + 4 * groups)) }
-    print(json, { rows, columns, experts: count, groups, project: one, optimizer: other }, () => `basis of ${count} matrices of ${rows} x ${columns}, ${groups} groups, ${precision}\nproject    ${traffic(one)}\noptimizer  ${traffic(other)}`)
+    const projection = { experts: f32('experts', count, count), mix: f32('mix', count, count), basis, ids: persistent('ids', 'i32', [groups]) }, bytes = precision === 'bf16' ? 2 : 4
+    const weights = (dtype: 'bf16' | 'f32') => persistent('weights', dtype, [groups, rows, columns])
+    const one = { ...await timed(options, dtype => projectOp(projection, 1 / count, { coefficients, weights: weights(dtype) }), size * (4 * count + bytes * groups)) }
+    const run = { dweights: f32('dweights', groups, rows, columns), basis, m: f32('m', count, rows, columns), v: f32('v', count, rows, columns) }
+    const other = { ...await timed(options, () => basisAdamw({ ...run, coefficients }, f32('clip', 1), f32('schedule', 3), ADAMW), size * (24 * count + 4 * groups)) }
+    const both = { ...await timed(options, dtype => basisStep({ ...run, ...projection }, 1 / count, { coefficients, weights: weights(dtype) }, f32('clip', 1), f32('schedule', 3), ADAMW), size * (24 * count + (4 + bytes) * groups)) }
+    print(json, { rows, columns, experts: count, groups, project: one, optimizer: other, both }, () => `basis of ${count} matrices of ${rows} x ${columns}, ${groups} groups, ${precision}\nproject    ${traffic(one)}\noptimizer  ${traffic(other)}\nboth       ${traffic(both)}, in one pass, as a step does`)
   },
 })
 

@@ -19,8 +19,8 @@ export interface Weights {
 
 export const plainLinear = (p: Pick<Weights, 'get' | 'find'>, x: Tensor, name: string): Tensor => matmul(x, p.get(`${name}.weight`), { bias: p.find(`${name}.bias`) })
 
-/** What a step's update works with. */
-export interface Update { settings: OptimizerSettings; norm: Tensor; schedule: Tensor }
+/** What a step's update works with; `project`: whether it also makes the weights of the next step's experts. */
+export interface Update { settings: OptimizerSettings; norm: Tensor; schedule: Tensor; project?: boolean }
 
 /** What a session computes with: which parameters there are, where they lie, and how the model's function reads them. */
 export interface Network {
@@ -31,8 +31,9 @@ export interface Network {
   readonly weights: Weights
   /** What is set to zero before a step's gradients are added up. */
   readonly gradients: readonly Tensor[]
-  /** The expert of each group of rows, [groups] i32, where there are experts. */
+  /** The expert of each group of rows, [groups] i32, where there are experts; and of the step to come, which an update may project. */
   readonly experts?: Tensor
+  readonly nextExperts?: Tensor
   /** Elements of what is made from parameters for a step, by type: weights of experts and their gradients. */
   readonly derived?: readonly Tensor[]
   /** Records what makes the weights of a step's experts. */

@@ -1,4 +1,4 @@
-import { basisAdamw, basisNorm, fill, globalNorm, project, projectGradient } from '../graph/ops/index.js'
+import { basisAdamw, basisNorm, basisStep, fill, globalNorm, project, projectGradient } from '../graph/ops/index.js'
 import { persistent, viewOf, type Tensor } from '../graph/tensor.js'
 import type { ModelConfig } from './config.js'
 import { plainLinear, updateStore, type Network, type Weights } from './network.js'
@@ -44,7 +44,7 @@ export function projectedNetwork(config: ModelConfig, projected: ProjectedConfig
   const size = specs.bases.reduce((sum, { shape }) => sum + shape[1]! * shape[2]!, 0)
   const weights = persistent('weights of the experts', precision, [groups * size])
   const gradients = training ? persistent('gradients of the weights of the experts', 'f32', [groups * size]) : undefined
-  const experts = persistent('experts of the groups', 'i32', [groups])
+  const experts = persistent('experts of the groups', 'i32', [groups]), nextExperts = persistent('experts of the groups of the step to come', 'i32', [groups])
   const squares = persistent('squared norm of the gradient of the bases', 'f32', [1])
 
   const matrices = new Map<string, { name: string; weight: Tensor; coefficients: Tensor }>()
@@ -66,7 +66,7 @@ export function projectedNetwork(config: ModelConfig, projected: ProjectedConfig
   const lookup: Weights = { find, get: (name) => matrices.get(name)?.weight ?? shared.get(name), linear: (x, name) => plainLinear(lookup, x, name) }
   const parts = (name: string) => ({ experts: value(EXPERTS), mix: value(`${name}.mix`), basis: bases.viewOf(bases.values, `${name}.basis`), ids: experts })
   return {
-    stores: [shared, bases], starts: [shared, bases], weights: lookup, experts,
+    stores: [shared, bases], starts: [shared, bases], weights: lookup, experts, nextExperts,
     gradients: training ? [shared.gradient!, gradients!] : [],
     derived: gradients ? [weights, gradients] : [weights],
     project: () => {
@@ -79,12 +79,14 @@ export function projectedNetwork(config: ModelConfig, projected: ProjectedConfig
         basisNorm(weight.gradient!, coefficients, squares)
       }
       const { clip } = globalNorm(shared.gradient!, update.settings.clip, update.norm, squares)
-      for (const { name, weight, coefficients } of matrices.values()) {
-        const run = { basis: bases.values, m: bases.moments!.m, v: bases.moments!.v }
-        const of = Object.fromEntries(Object.entries(run).map(([key, tensor]) => [key, bases.viewOf(tensor, `${name}.basis`)])) as typeof run
-        basisAdamw({ dweights: weight.gradient!, coefficients, ...of }, clip, update.schedule, update.settings)
-      }
+      // Experts and mixes first: the weights of the step to come are made of what they are then.
       updateStore(shared, clip, update)
+      const { m, v } = bases.moments!, { schedule, settings } = update
+      for (const { name, weight, coefficients } of matrices.values()) {
+        const of = (tensor: Tensor): Tensor => bases.viewOf(tensor, `${name}.basis`), run = { dweights: weight.gradient!, ...parts(name), m: of(m), v: of(v) }
+        if (update.project) basisStep({ ...run, ids: nextExperts }, coefficientScale, { coefficients, weights: weight }, clip, schedule, settings)
+        else basisAdamw({ ...run, coefficients }, clip, schedule, settings)
+      }
     },
   }
 }

@@ -51,6 +51,8 @@ export class ModelSession implements Disposable {
   readonly #arena: Arena
   #room: Float32Array<ArrayBuffer> | undefined
   readonly #programs: Partial<Record<ProgramName, Program>> = {}
+  /** The experts whose weights are in memory, made of the parameters as they are now; undefined: none are. */
+  #projected: Int32Array | undefined
 
   /** Parameters are zero until `initialize` or `write`. Throws RESOURCE if memory is not enough, with the settings that lower it. */
   constructor(readonly device: Device, options: SessionOptions) {
@@ -97,14 +99,19 @@ export class ModelSession implements Disposable {
   write(run: Run, name: string, data: Float32Array<ArrayBuffer>): void {
     const { spec, offset } = this.#place(run, name)
     if (data.length !== sizeOf(spec)) throw new NichelmError('USAGE', `'${name}' holds ${sizeOf(spec)} elements, not ${data.length}`)
-    this.#arena.write(offset, data)
+    this.#overwrite(offset, data)
   }
 
   /** `write` for some of the elements, from `first` on. */
   writePart(run: Run, name: string, first: number, data: Float32Array<ArrayBuffer>): void {
     const { spec, offset } = this.#place(run, name)
     if (!(first >= 0 && first + data.length <= sizeOf(spec))) throw new NichelmError('USAGE', `'${name}' holds ${sizeOf(spec)} elements, not ${first + data.length}`)
-    this.#arena.write(offset + 4 * first, data)
+    this.#overwrite(offset + 4 * first, data)
+  }
+
+  #overwrite(offset: number, data: Float32Array<ArrayBuffer>): void {
+    this.#projected = undefined
+    this.#arena.write(offset, data)
   }
 
   /** A copy of one parameter, or of its gradient or moments, f32. */
@@ -160,15 +167,24 @@ export class ModelSession implements Disposable {
     return [...inputs, ...teacherCopies(teacher, layout, batch.weights, given, this.config.vocabulary)]
   }
 
-  /** What has to run before rows are computed: nothing, or the projection of their experts. */
-  #project(batches: readonly HostRows[]): Command[] {
-    const { network: { experts }, layout } = this.#plan, { network } = this.options
-    if (!experts || network?.kind !== 'projected') return []
+  /** The experts of a step's rows; undefined where the network has none. */
+  #expertsOf(batches: readonly HostRows[]): Int32Array | undefined {
+    const { network } = this.options
+    if (network?.kind !== 'projected') return undefined
     const ids = batches[0]?.experts
     if (ids?.length !== network.groups || batches.some((batch) => batch.experts?.join() !== ids.join()))
       throw new NichelmError('USAGE', `a step of a projected network needs ${network.groups} experts, the same in every part of the step`)
     for (const id of ids) if (!(id >= 0 && id < network.projected.experts)) throw new NichelmError('INPUT', `there is no expert ${id}: they are 0 to ${network.projected.experts - 1}`)
-    return [this.#command('project', [layout.offset(experts), ids])]
+    return ids
+  }
+
+  /** Runs programs on rows: those that compute with experts' weights, before them what makes these where they are not there already. */
+  async #compute(batches: readonly HostRows[], commands: Command[], reads: Copies): Promise<void> {
+    const ids = this.#expertsOf(batches), known = this.#projected
+    if (!ids || (known && ids.every((id, group) => id === known[group]))) return await this.device.run(this.#arena, commands, reads)
+    this.#projected = undefined
+    await this.device.run(this.#arena, [this.#command('project', [this.#plan.layout.offset(this.#plan.network.experts!), ids]), ...commands], reads)
+    this.#projected = ids.slice()
   }
 
   #command(name: ProgramName, writes: Copies = []): Command {
@@ -184,34 +200,43 @@ export class ModelSession implements Disposable {
   async accumulate(batches: readonly HostRows[]): Promise<number> {
     const total = batches.reduce((sum, batch) => sum + batch.weights.reduce((a, b) => a + b, 0), 0)
     if (!(total > 0)) throw new NichelmError('USAGE', 'a step needs at least one token with a target')
+    // The update's gradients are of these experts, whenever their weights were made.
+    const ids = this.#expertsOf(batches), { network: { experts }, layout } = this.#plan
+    const zero = this.#command('zero', ids ? [layout.offset(experts!), ids] : [])
     let mean = 0
     for (const [index, batch] of batches.entries()) {
       const loss = new Float32Array(1)
       const micro = this.#command('micro', await this.#lesson(batch, 1 / total))
-      await this.device.run(this.#arena, index ? [micro] : [this.#command('zero'), ...this.#project(batches), micro], [this.#plan.layout.offset(this.#plan.loss), loss])
+      await this.#compute(batches, index ? [micro] : [zero, micro], [layout.offset(this.#plan.loss), loss])
       mean += loss[0]!
     }
     return mean
   }
 
-  /** One AdamW update, `step` = 1, 2, ...; returns the norm of the gradient before clipping. */
-  async update(step: number, rate: number): Promise<number> {
-    const { beta1, beta2 } = this.options.training!
-    const norm = new Float32Array(1), schedule = new Float32Array([rate, 1 - beta1 ** step, 1 - beta2 ** step])
-    await this.device.run(this.#arena, [this.#command('update', [this.#plan.layout.offset(this.#plan.schedule), schedule])], [this.#plan.layout.offset(this.#plan.norm), norm])
-    return norm[0]!
+  /**
+   * One AdamW update, `step` = 1, 2, ...; returns the norm of the gradient before clipping. `next`: rows of the step to come, where they are known already; the weights
+   * of their experts are made in the same pass over the bases, with the bits that they would have otherwise.
+   */
+  async update(step: number, rate: number, next: readonly HostRows[] = []): Promise<number> {
+    const { beta1, beta2 } = this.options.training!, { network, schedule, norm, layout } = this.#plan
+    const found = new Float32Array(1), ids = next.length ? this.#expertsOf(next) : undefined
+    const writes = [layout.offset(schedule), new Float32Array([rate, 1 - beta1 ** step, 1 - beta2 ** step]), ...(ids ? [layout.offset(network.nextExperts!), ids] : [])]
+    this.#projected = undefined
+    await this.device.run(this.#arena, [this.#command(ids ? 'advance' : 'update', writes)], [layout.offset(norm), found])
+    this.#projected = ids?.slice()
+    return found[0]!
   }
 
   /** Negative log-likelihood of every target [rows · length], nats; 0 where a token does not count. */
   async evaluate(batch: HostRows): Promise<Float32Array<ArrayBuffer>> {
     const nll = new Float32Array(this.rows * this.length)
-    await this.device.run(this.#arena, [...this.#project([batch]), this.#command('evaluate', this.#inputs(batch))], [this.#plan.layout.offset(this.#plan.nll), nll])
+    await this.#compute([batch], [this.#command('evaluate', this.#inputs(batch))], [this.#plan.layout.offset(this.#plan.nll), nll])
     return nll
   }
 
   /** Logits [rows, length, vocabulary] f32, in `logits` where that is given: they may be large. */
   async logits(batch: HostRows, logits = new Float32Array(this.rows * this.length * this.config.vocabulary)): Promise<Float32Array<ArrayBuffer>> {
-    await this.device.run(this.#arena, [...this.#project([batch]), this.#command('logits', this.#inputs(batch))], [this.#plan.layout.offset(this.#plan.logits!), logits])
+    await this.#compute([batch], [this.#command('logits', this.#inputs(batch))], [this.#plan.layout.offset(this.#plan.logits!), logits])
     return logits
   }
 
@@ -221,7 +246,7 @@ export class ModelSession implements Disposable {
     const size = (tensor: Tensor): number => tensor.size
     const found = { ids: new Int32Array(size(into!.ids)), probabilities: new Float32Array(size(into!.probabilities)), rest: new Float32Array(size(into!.rest)), lost: new Float32Array(size(into!.lost)) }
     const reads = (['ids', 'probabilities', 'rest', 'lost'] as const).flatMap((name) => [layout.offset(into![name]), found[name]])
-    await this.device.run(this.#arena, [...this.#project([batch]), command], reads)
+    await this.#compute([batch], [command], reads)
     return found
   }
 

@@ -41,7 +41,7 @@ export interface SessionOptions {
 export interface MemoryUse { parameters: number; gradients: number; optimizer: number; experts: number; inputs: number; activations: number; total: number }
 
 /** Programs of a session: what each runs is in `planPrograms`. */
-export type ProgramName = 'round' | 'zero' | 'project' | 'micro' | 'update' | 'evaluate' | 'logits' | 'mostProbable'
+export type ProgramName = 'round' | 'zero' | 'project' | 'micro' | 'update' | 'advance' | 'evaluate' | 'logits' | 'mostProbable'
 
 export interface SessionPlan {
   network: Network
@@ -102,6 +102,7 @@ export function planPrograms(options: SessionOptions): SessionPlan {
     project: program(network.project && (() => network.project!())),
     micro: program(training && learned, backward),
     update: program(training && (() => network.update({ settings: training, norm, schedule }))),
+    advance: program(training && network.project && (() => network.update({ settings: training, norm, schedule, project: true }))),
     evaluate: program(forward),
     logits: program(logits && (() => void logitsInto(logits))),
     mostProbable: program(found && (() => mostProbable(logitsInto(), most.temperature, found))),

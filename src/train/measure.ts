@@ -30,7 +30,7 @@ export async function measureStep({ device, config, precision, network, rows, le
     signal?.throwIfAborted()
     const began = performance.now()
     await session.accumulate([batch])
-    await session.update(step, 1e-4)
+    await session.update(step, 1e-4, [batch])
     if (step > 1) seconds.push((performance.now() - began) / 1000)
   }
   seconds.sort((a, b) => a - b)

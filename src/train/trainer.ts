@@ -127,6 +127,8 @@ class Run {
   #state: TrainState
   #loss = NaN
   #lastValidation: Likelihood | null = null
+  /** Rows of the next step, where they were drawn already: for the weights of their experts. */
+  #ahead: PreparedRows[] | undefined
   #begun = 0
   #tokensBefore = 0
 
@@ -178,14 +180,20 @@ class Run {
     throw new NichelmError('INTERRUPTED', `stopped at step ${this.#state.step} of ${this.options.settings.steps}; it is saved`, { place: { file: this.options.folder }, fix: 'Start the same command again to go on.' })
   }
 
+  /** The rows of a step, in its parts. */
+  #rows(step: number): Promise<PreparedRows[]> {
+    const { settings: { batch, accumulate }, rows } = this.options, part = batch / accumulate
+    return Promise.all(Array.from({ length: accumulate }, (_, index) => rows((step - 1) * batch + index * part, part)))
+  }
+
   async #step(): Promise<void> {
-    const { settings, rows } = this.options, state = this.#state
-    const step = state.step + 1, part = settings.batch / settings.accumulate, first = state.step * settings.batch
+    const { settings, network } = this.options, state = this.#state, step = state.step + 1
     const began = performance.now()
-    const batches = await Promise.all(Array.from({ length: settings.accumulate }, (_, index) => rows(first + index * part, part)))
+    const batches = this.#ahead ?? (await this.#rows(step))
     const rate = learningRate(settings, step, settings.steps)
     const loss = await this.session.accumulate(batches)
-    const norm = await this.session.update(step, rate)
+    this.#ahead = network?.kind === 'projected' && step < settings.steps ? await this.#rows(step + 1) : undefined
+    const norm = await this.session.update(step, rate, this.#ahead)
     if (!Number.isFinite(loss) || !Number.isFinite(norm))
       throw new NichelmError('DIVERGED', `at step ${step} the loss is ${loss} and the gradient's norm ${norm}`, {
         place: { file: this.options.folder }, fix: 'Lower the learning rate or lengthen the warm-up, and train in another folder.',

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { Arena, Device } from '../../bindings/index.js'
 import { Layout, lower } from '../../src/graph/lower.js'
 import { trace } from '../../src/graph/op.js'
-import { basisAdamw, basisNorm, globalNorm, project, projectGradient } from '../../src/graph/ops/index.js'
+import { basisAdamw, basisNorm, basisStep, globalNorm, project, projectGradient } from '../../src/graph/ops/index.js'
 import { persistent, type Tensor } from '../../src/graph/tensor.js'
 
 const k = 4, m = 2, h = 3, groups = 3, inputs = 5, outputs = 7, size = inputs * outputs
@@ -62,6 +62,25 @@ test('a projection, its gradients and the update of its basis are those of the f
   close(basis, dT.map((g, i) => T[i]! * (1 - 0.001) - 0.01 * (g / length) / (Math.abs(g / length) + 1e-8)), 'basis')
 })
 
+test('the update with the next projection in one pass has the bits of one after the other', async () => {
+  const t = tensors(), next = persistent('next', 'i32', [groups]), settings = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1 }
+  const values = new Map<Tensor, Float32Array | Int32Array>([
+    wave(t.experts, 1.1), wave(t.mix, 0.7), wave(t.basis, 0.3), wave(t.dweights, 0.9), [t.ids, Int32Array.of(2, 0, 2)], [next, Int32Array.of(1, 2, 3)], [t.norm, Float32Array.of(0.5)], [t.schedule, Float32Array.of(0.01, 0.1, 0.05)],
+  ])
+  const results = [t.basis, t.m, t.v, t.coefficients, t.weights]
+  const apart = await run(values, () => {
+    project(t, 0.5, t)
+    basisAdamw(t, t.norm, t.schedule, settings)
+    project({ ...t, ids: next }, 0.5, t)
+  }, ...results)
+  const together = await run(values, () => {
+    project(t, 0.5, t)
+    basisStep({ ...t, ids: next }, 0.5, t, t.norm, t.schedule, settings)
+  }, ...results)
+  assert.deepEqual(together, apart)
+  assert.ok(apart.at(-1)!.some((x) => x !== 0))
+})
+
 test('what does not fit a projection is told when it is traced', () => {
   const t = tensors()
   const told = (body: () => void, what: RegExp): void => assert.throws(() => trace(body), what)
@@ -72,5 +91,7 @@ test('what does not fit a projection is told when it is traced', () => {
   told(() => projectGradient({ ...t, dweights: persistent('d', 'bf16', [3, 5, 7]) }, 1, t), /is not a matrix of basis/)
   told(() => projectGradient(t, 1, { ...t, dmix: t.dexperts }), /do not fit/)
   told(() => basisNorm(t.dweights, persistent('c', 'f32', [2, 3]), t.squares), /a row for each/)
+  told(() => basisStep({ ...t, ids: persistent('ids', 'i32', [2]) }, 1, t, t.norm, t.schedule, { beta1: 0, beta2: 0, epsilon: 1, weightDecay: 0 }), /do not fit dweights/)
+  told(() => basisStep(t, 1, { ...t, weights: persistent('w', 'i32', [3, 5, 7]) }, t.norm, t.schedule, { beta1: 0, beta2: 0, epsilon: 1, weightDecay: 0 }), /is not a matrix of basis/)
   told(() => basisAdamw({ ...t, basis: persistent('basis', 'f32', [3, 7, 5]) }, t.norm, t.schedule, { beta1: 0, beta2: 0, epsilon: 1, weightDecay: 0 }), /does not fit/)
 })

@@ -52,7 +52,8 @@ for (const { name: on, options, skip } of DEVICES) test(`projected-tiny on ${on}
   const losses = expected.readF32('step_losses'), norms = expected.readF32('step_grad_norms')
   for (let step = 0; step < steps; step++) {
     close(`loss of step ${step}`, Math.abs((await session.accumulate([batch(step)])) / losses[step]! - 1), 1e-5)
-    const norm = await session.update(step + 1, adamw.lr)
+    // Every second update makes the next step's weights as well.
+    const norm = await session.update(step + 1, adamw.lr, step % 2 ? [batch(step + 1)] : [])
     close(`gradient norm of step ${step}`, Math.abs(norm / norms[step]! - 1), 2e-5)
     if (step) continue
     for (const { name } of session.specs('gradient')) close(`gradient of ${name}`, relativeError(session.read('gradient', name), read(expected, 'grad.', name)), 2e-5)
@@ -147,6 +148,50 @@ function randomRows(config: ModelConfig, rows: number, experts: number[], seed: 
   const length = config.context, tokens = Int32Array.from({ length: rows * length }, (_, i) => philox(seed, i, 0)[0] % config.vocabulary)
   return { ...batchOf(BigInt64Array.from(tokens, BigInt), rows, length), experts: Int32Array.from(experts) }
 }
+
+for (const { name: on, options, skip } of DEVICES) for (const precision of ['f32', 'bf16'] as const)
+  test(`updates that make the next step's weights as well give the bits of steps that do not, in ${precision} on ${on}`, { skip }, async () => {
+    const projected = projectedConfig(small, { experts: 5, layers: [1] })
+    const training = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, clip: 1 }
+    using device = new Device(options)
+    const batch = (step: number): HostRows => randomRows(small, 4, [step % 5, (step * step) % 5], step)
+    /** What comes between two steps may use the weights of other experts, or write over what they were made of. */
+    const run = async (ahead: boolean, between: (session: ModelSession, step: number) => Promise<void>): Promise<unknown[]> => {
+      using session = new ModelSession(device, { config: small, precision, rows: 4, network: { kind: 'projected', projected, groups: 2 }, training })
+      await session.initialize(2)
+      const seen: unknown[] = []
+      for (let step = 1; step <= 5; step++) {
+        seen.push(await session.accumulate([batch(step)]), await session.update(step, 1e-2, ahead && step < 5 ? [batch(step + 1)] : []))
+        await between(session, step)
+      }
+      seen.push(await session.evaluate(batch(9)))
+      for (const part of ['values', 'm', 'v'] as const) seen.push(...session.specs(part).map(({ name }) => session.read(part, name)))
+      return seen
+    }
+    const nothing = async (): Promise<void> => {}
+    const plain = await run(false, nothing)
+    assert.deepEqual(await run(true, nothing), plain)
+    assert.deepEqual(await run(true, async (session, step) => void (await session.evaluate(batch(step + (step % 2))))), plain)
+    const written = async (session: ModelSession, step: number): Promise<void> => {
+      if (step !== 2) return
+      session.write('values', 'experts', session.read('values', 'experts').map((x) => 1.5 * x))
+      await session.refresh()
+    }
+    const other = await run(false, written)
+    assert.notDeepEqual(other, plain)
+    assert.deepEqual(await run(true, written), other)
+  })
+
+test('an update refuses a next step that cannot be, and can then be done', async () => {
+  const projected = projectedConfig(small, { experts: 4 }), training = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, clip: 1 }
+  using device = new Device({ threads: 1 })
+  using session = new ModelSession(device, { config: small, precision: 'f32', rows: 2, network: { kind: 'projected', projected, groups: 2 }, training })
+  await session.initialize(1)
+  await session.accumulate([randomRows(small, 2, [0, 1], 1)])
+  await assert.rejects(session.update(1, 1e-3, [randomRows(small, 2, [0, 4], 2)]), { code: 'INPUT' })
+  await assert.rejects(session.update(1, 1e-3, [randomRows(small, 2, [0], 2)]), { code: 'USAGE' })
+  assert.ok((await session.update(1, 1e-3)) > 0)
+})
 
 test('a step in parts is the step as a whole, on any number of threads', async () => {
   const projected = projectedConfig(small, { experts: 5, layers: [1] })

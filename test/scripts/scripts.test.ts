@@ -84,10 +84,63 @@ test("prebuildify's call is passed on to cmake-js", () => {
   assert.match(refused.said, /cannot pass --runtime=electron on/)
 })
 
-test('.ci/run calls scripts/test; the lock file names no registry', () => {
-  assert.match(readFileSync(join(root, '.ci/run'), 'utf8'), /exec scripts\/test <\/dev\/null$/m)
+test('.ci/run calls scripts/test and then the check of the CUDA kernels; the lock file names no registry', () => {
+  assert.match(readFileSync(join(root, '.ci/run'), 'utf8'), /^scripts\/test$[^]*^scripts\/check-cuda-kernels$/m)
   const hosts = [...readFileSync(join(root, 'package-lock.json'), 'utf8').matchAll(/"resolved": "https?:\/\/([^/"]+)/g)].map(([, host]) => host)
   assert.deepEqual(hosts.filter(host => host !== 'registry.npmjs.org'), [])
+})
+
+test('the check of the CUDA kernels says what it did not check, and fails where the table and the kernels differ', () => {
+  using folder = temporaryFolder()
+  for (const part of ['scripts/check-cuda-kernels', 'scripts/lib', 'native/cuda', 'native/ops', 'native/cluster', 'native/runtime']) cpSync(join(root, part), folder.file(part), { recursive: true })
+  const tools = ['awk', 'find', 'xargs', 'stat', 'cut', 'grep', 'mv', 'wc', 'getconf', 'basename', 'c++filt']
+  const nvcc = (release: string, says: string): Record<string, string> => ({ nvcc: `[ "$1" = --version ] && echo 'Cuda compilation tools, release ${release}, V${release}.88' || ${says}` })
+  let count = 0
+  const check = (scripts: Record<string, string>) => bash('scripts/check-cuda-kernels', { cwd: folder.path, PATH: programs(folder.file(`bin${count++}`), tools, scripts), more: { CUDA_HOME: '/nowhere' } })
+  const without = check({})
+  assert.equal(without.status, 0, without.said)
+  assert.match(without.said, /There is no nvcc: registers and spills of the CUDA kernels were not checked\.[^]*There is no nichelm_test[^]*shared memory was not checked[^]*lines as in native\/cuda\/kernels\.txt/)
+  const other = check(nvcc('99.1', 'true'))
+  assert.equal(other.status, 0, other.said)
+  assert.match(other.said, /Every CUDA kernel compiles for sm_80 and sm_90a by nvcc 99\.1[^]*were not compared: the table's are of nvcc \d+\.\d/)
+  const refusing = check(nvcc('99.2', '{ echo "cuda.cu(3): error: no such thing" >&2; exit 1; }'))
+  assert.equal(refusing.status, 1)
+  assert.match(refusing.said, /cuda\.cu does not compile without a warning:\n.*no such thing/)
+  const [, same] = /^# nvcc (.*)$/m.exec(readFileSync(folder.file('native/cuda/kernels.txt'), 'utf8'))!
+  const none = check(nvcc(same!, 'true'))
+  assert.equal(none.status, 1)
+  assert.match(none.said, /only in native\/cuda\/kernels\.txt: sm_80 adamw/)
+  const serial = check(nvcc('99.3', "echo 'ptxas info : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized'"))
+  assert.equal(serial.status, 1)
+  assert.match(serial.said, /ptxas serialised matrix instructions/)
+})
+
+test('gpu-check writes what it found, and what it had no time for', () => {
+  using folder = temporaryFolder()
+  for (const part of ['scripts/gpu-check', 'scripts/lib']) cpSync(join(root, part), folder.file(part), { recursive: true })
+  // A GPU of sm_90 with all its tools; the build makes tests that pass and benchmarks that fail.
+  const made = `printf '#!/usr/bin/env bash\\necho "7 passed, 0 failed"\\n' >build/gpu/nichelm_test; printf '#!/usr/bin/env bash\\necho "{ \\\\"benchmark\\\\": \\\\"$1\\\\" }"\\nexit 3\\n' >build/gpu/nichelm_bench; chmod +x build/gpu/nichelm_*; : >build/gpu/nichelm_cuda.so`
+  const scripts = {
+    'nvidia-smi': `case "$1" in *compute_cap*) echo 9.0 ;; *driver*) echo 580.1 ;; *) echo 'NVIDIA Test' ;; esac`, nvcc: "echo 'release 13.0, V13.0'", cmake: `case "$1" in --build) ${made} ;; esac`,
+    'compute-sanitizer': 'while [ "$1" != build/gpu/nichelm_test ]; do shift; done; "$@"', node: 'exit 1', python3: 'exit 1',
+  }
+  let count = 0
+  const check = (seconds: number) => {
+    const run = bash('scripts/gpu-check', { cwd: folder.path, PATH: programs(folder.file(`bin${count++}`), ['timeout', 'tr', 'grep', 'date', 'getconf', 'chmod', 'paste', 'basename', 'tee', 'env'], scripts), more: { CUDA_HOME: '/nowhere', COMMIT: 'abc', NICHELM_GPU_CHECK_SECONDS: String(seconds) } })
+    const [, file] = /^Written: (\S+), after/m.exec(run.said) ?? assert.fail(run.said)
+    return { ...run, result: JSON.parse(readFileSync(folder.file(file!), 'utf8')) as { device: string; commit: string; checks: { name: string; exit: number | null; said: string }[]; benchmarks: { benchmark: string; kernels?: string }[] } }
+  }
+  const whole = check(0)
+  assert.equal(whole.status, 1, 'benchmarks failed')
+  assert.deepEqual([whole.result.device, whole.result.commit], ['NVIDIA Test', 'abc'])
+  const exits = new Map(whole.result.checks.map(({ name, exit }) => [name, exit]))
+  for (const name of ['primitives', 'tests', 'tests-mma-matmul', 'memcheck-rotary', 'racecheck-sample_by']) assert.equal(exits.get(name), 0, name)
+  assert.equal(exits.get('bench-matmul'), 3)
+  assert.deepEqual(whole.result.benchmarks.filter(({ benchmark }) => benchmark === 'matmul'), [{ benchmark: 'matmul' }, { kernels: 'mma.sync', benchmark: 'matmul' }])
+  const hurried = check(100)
+  assert.deepEqual(hurried.result.checks.filter(({ exit }) => exit === null).map(({ name }) => name).filter(name => !/^(memcheck|racecheck)-/.test(name)), [])
+  assert.equal(hurried.result.checks.find(({ name }) => name === 'memcheck-rotary')!.said, 'left out, for lack of time', 'the time that is spared for PyTorch')
+  assert.equal(hurried.result.checks.find(({ name }) => name === 'tests')!.exit, 0)
 })
 
 test('the npm package holds what the addon is built from, and no tests', () => {

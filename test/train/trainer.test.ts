@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { availableThreads, Device } from '../../bindings/index.js'
 import type { NichelmError } from '../../src/base/errors.js'
-import { openHuggingFace, RECOMPUTE } from '../../src/model/index.js'
+import { openHuggingFace, projectedConfig, RECOMPUTE } from '../../src/model/index.js'
 import { learningRate, MetricsFile, train, type TrainOptions } from '../../src/train/index.js'
 import { config, rows } from './support.js'
 
@@ -55,6 +55,25 @@ test('an interrupted run goes on bit for bit, with any number of threads and wha
   await train(options(pieces, device))
   assert.deepEqual(losses(pieces), losses(whole))
   assert.ok(weights(pieces).equals(weights(whole)))
+})
+
+test('a run of a projected network that was interrupted goes on bit for bit, though its first step then makes the weights by itself', async (t) => {
+  const whole = temporary(t), pieces = temporary(t), drawn: number[] = []
+  using device = new Device({ threads: 1 })
+  const withExperts = (first: number, count: number) => ({ ...rows(first, count), experts: Int32Array.of(Math.floor(first / 4) % 3, 2) })
+  const changes: Partial<TrainOptions> = {
+    network: { kind: 'projected', projected: projectedConfig(config, { experts: 3 }), groups: 2 }, rows: (first, count) => (drawn.push(first), withExperts(first, count)), validation: () => [withExperts(1000, 2)],
+  }
+  const projected = (folder: string): Buffer => readFileSync(join(folder, 'model', 'projected.safetensors'))
+  await train(options(whole, device, changes))
+  assert.deepEqual(drawn, Array.from({ length: 24 }, (_, part) => 2 * part), 'every row is drawn once, in order')
+  for (const stopAt of [2, 4, 7]) {
+    const abort = new AbortController()
+    await assert.rejects(train(options(pieces, device, { ...changes, signal: abort.signal, onProgress: ({ step }) => step >= stopAt && abort.abort() })), { code: 'INTERRUPTED' })
+  }
+  await train(options(pieces, device, changes))
+  assert.deepEqual(losses(pieces), losses(whole))
+  assert.ok(projected(pieces).equals(projected(whole)))
 })
 
 test('a run that was killed in the middle goes on bit for bit', { timeout: 120_000 }, async (t) => {

@@ -65,28 +65,33 @@ __device__ __forceinline__ int longest_first() { return static_cast<int>(gridDim
 
 template <int D> constexpr size_t kForwardBytes = (kQueries + 4 * kKeys) * D * 2;
 
-// D: d padded with zeros.
-template <int D> __global__ void __launch_bounds__(kAttentionThreads) attend(const Bf16* qkv, Bf16* y, float* lse, int32_t* bad, Layout at) {
+// A block's queries (64, of which a warp has 16 and a lane two, 8 apart) over tiles of keys and values: before they are divided, the sums of the values; of each of
+// the lane's queries the greatest score, and its part of the weights' total. D: d padded with zeros.
+template <int D> struct Attended {
+  float sums[D / 8][4] = {}, top[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};
+
+  // Sums of the four lanes that share a query; what to divide by.
+  __device__ __forceinline__ void finish(float (&by)[2]) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      total[half] += __shfl_xor_sync(~0u, total[half], 1);
+      total[half] += __shfl_xor_sync(~0u, total[half], 2);
+      by[half] = 1 / total[half];
+    }
+  }
+};
+
+// Which of a tile's keys a query does not see is asked only where some(tile) says so: hides(half, key), of the lane's first or second query.
+template <int D, class Some, class Hides>
+__device__ __forceinline__ void attend_tiles(Attended<D>& own, const Window& q, const Window& k, const Window& v, int first_query, int first_tile, int last_tile, float scale, const Some& some, const Hides& hides) {
   using T = Tile<kKeys, D / 8>;
   Bf16 *queries = shared_memory<Bf16>(), *keys = queries + T::kSize, *values = keys + 2 * T::kSize;  // two tiles each of keys and of values
-  const int head = static_cast<int>(blockIdx.y) % at.heads, kv = head / (at.heads / at.kv_heads), first_query = longest_first() * kQueries;
-  const int64_t row = static_cast<int>(blockIdx.y) / at.heads;
-  const Window q{qkv + at.query(row, head), at.width, at.length, at.d}, k{qkv + at.key(row, kv), at.width, at.length, at.d}, v{qkv + at.value(row, kv), at.width, at.length, at.d};
   const int warp_row = threadIdx.x / 32 * 16, pair = threadIdx.x % 4 * 2;
-  const int query = first_query + warp_row + threadIdx.x % 32 / 4;  // and query + 8
-  int start[2];
-#pragma unroll
-  for (int half = 0; half < 2; ++half) start[half] = query + 8 * half < at.length ? at.start(row, query + 8 * half) : 0;
-  const int last_query = first_query + kQueries < at.length ? first_query + kQueries - 1 : at.length - 1;
-  const int first_tile = at.start(row, first_query) / kKeys, last_tile = last_query / kKeys;
-  const int last_start = at.start(row, last_query);
-
   load_tile<T, kAttentionThreads, true>(queries, q, first_query, 0), load_tile<T, kAttentionThreads, true>(keys, k, first_tile * kKeys, 0);
   commit_copies();
   load_tile<T, kAttentionThreads, true>(values, v, first_tile * kKeys, 0);
   commit_copies();
 
-  float sums[D / 8][4] = {}, top[2] = {-INFINITY, -INFINITY}, total[2] = {0, 0};
   for (int tile = first_tile; tile <= last_tile; ++tile) {
     const int stage = (tile - first_tile) % 2;
     wait_copies<1>();
@@ -95,54 +100,64 @@ template <int D> __global__ void __launch_bounds__(kAttentionThreads) attend(con
     commit_copies();
     float s[kKeys / 8][4];
     multiply_rows<T, T>(s, queries, warp_row, keys + stage * T::kSize);
-    if ((tile + 1) * kKeys > first_query || tile * kKeys < last_start) {  // some query does not see all of these keys
+    if (some(tile)) {
 #pragma unroll
       for (int n = 0; n < kKeys / 8; ++n)
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const int key = tile * kKeys + n * 8 + pair + i % 2;
-          if (key < start[i / 2] || key > query + i / 2 * 8) s[n][i] = -INFINITY;
-        }
+        for (int i = 0; i < 4; ++i)
+          if (hides(i / 2, tile * kKeys + n * 8 + pair + i % 2)) s[n][i] = -INFINITY;
     }
     float shrink[2];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      float most = top[half];
+      float most = own.top[half];
 #pragma unroll
       for (int n = 0; n < kKeys / 8; ++n) most = fmaxf(most, fmaxf(s[n][2 * half], s[n][2 * half + 1]));
       most = fmaxf(most, __shfl_xor_sync(~0u, most, 1));
       most = fmaxf(most, __shfl_xor_sync(~0u, most, 2));
-      const float by = at.scale * kLog2E, base = most == -INFINITY ? 0 : most;  // nothing seen yet
-      shrink[half] = exp2_fast((top[half] - base) * by);
-      top[half] = most;
+      const float by = scale * kLog2E, base = most == -INFINITY ? 0 : most;  // nothing seen yet
+      shrink[half] = exp2_fast((own.top[half] - base) * by);
+      own.top[half] = most;
       float sum = 0;
 #pragma unroll
       for (int n = 0; n < kKeys / 8; ++n)
 #pragma unroll
         for (int i = 2 * half; i < 2 * half + 2; ++i) s[n][i] = exp2_fast((s[n][i] - base) * by), sum += s[n][i];
-      total[half] = total[half] * shrink[half] + sum;
+      own.total[half] = own.total[half] * shrink[half] + sum;
     }
 #pragma unroll
     for (int n = 0; n < D / 8; ++n)
 #pragma unroll
-      for (int i = 0; i < 4; ++i) sums[n][i] *= shrink[i / 2];
+      for (int i = 0; i < 4; ++i) own.sums[n][i] *= shrink[i / 2];
     wait_copies<1>();
     __syncthreads();  // this tile's values are there, and those of the last are read
     if (tile < last_tile) load_tile<T, kAttentionThreads, true>(values + (1 - stage) * T::kSize, v, (tile + 1) * kKeys, 0);
     commit_copies();
-    add_weighted<T>(sums, s, values + stage * T::kSize);
+    add_weighted<T>(own.sums, s, values + stage * T::kSize);
   }
   wait_copies<0>();
-  tell_bad(bad_of(bad, first_query), nan_or_zero(sums));
-  float by[2];
+}
+
+template <int D> __global__ void __launch_bounds__(kAttentionThreads) attend(const Bf16* qkv, Bf16* y, float* lse, int32_t* bad, Layout at) {
+  const int head = static_cast<int>(blockIdx.y) % at.heads, kv = head / (at.heads / at.kv_heads), first_query = longest_first() * kQueries;
+  const int64_t row = static_cast<int>(blockIdx.y) / at.heads;
+  const Window q{qkv + at.query(row, head), at.width, at.length, at.d}, k{qkv + at.key(row, kv), at.width, at.length, at.d}, v{qkv + at.value(row, kv), at.width, at.length, at.d};
+  const int query = first_query + threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4;  // and query + 8
+  int start[2];
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    total[half] += __shfl_xor_sync(~0u, total[half], 1);
-    total[half] += __shfl_xor_sync(~0u, total[half], 2);
-    by[half] = 1 / total[half];
-    if (pair == 0 && query + 8 * half < at.length) lse[at.statistic(row, head) + query + 8 * half] = top[half] * at.scale + logf(total[half]);
-  }
-  store_rows(sums, y + at.output(row, head), at.output_width(), query, at.length, at.d, by);
+  for (int half = 0; half < 2; ++half) start[half] = query + 8 * half < at.length ? at.start(row, query + 8 * half) : 0;
+  const int last_query = first_query + kQueries < at.length ? first_query + kQueries - 1 : at.length - 1;
+  const int last_start = at.start(row, last_query);
+  Attended<D> own;
+  attend_tiles(own, q, k, v, first_query, at.start(row, first_query) / kKeys, last_query / kKeys, at.scale, [&](int tile) { return (tile + 1) * kKeys > first_query || tile * kKeys < last_start; },
+               [&](int half, int key) { return key < start[half] || key > query + half * 8; });
+  tell_bad(bad_of(bad, first_query), nan_or_zero(own.sums));
+  float by[2];
+  own.finish(by);
+#pragma unroll
+  for (int half = 0; half < 2; ++half)
+    if (threadIdx.x % 4 == 0 && query + 8 * half < at.length) lse[at.statistic(row, head) + query + 8 * half] = own.top[half] * at.scale + logf(own.total[half]);
+  store_rows(own.sums, y + at.output(row, head), at.output_width(), query, at.length, at.d, by);
 }
 
 }  // namespace

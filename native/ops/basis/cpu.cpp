@@ -1,7 +1,7 @@
 // CPU kernels: chunks of (inputs, outputs) over threads. A chunk of every group's dweights is gathered once into the nearest caches; basis and moments
 // are read and written once, along their length, so that the optimizer is bound by memory: 24 bytes an element of the basis.
-#include "ops/adamw/update.h"
 #include "ops/basis/basis.h"
+#include "ops/basis/update.h"
 #include "ops/project/chunks.h"
 #include "ops/project/dots.h"
 
@@ -33,22 +33,6 @@ void basis_norm(Cpu& device, const BasisNorm& op) {
       squares += (other == g ? 1 : 2) * product * inner;
     }
   op.squares.as<float>()[0] += static_cast<float>(squares < 0 ? 0 : squares);  // rounding can leave a little less than nothing where terms cancel
-}
-
-// One matrix of the basis, a chunk of it. coefficients: those of this matrix, `step` apart. What lies `ahead` is asked for.
-void update(const AdamwFactors f, int64_t count, const float* tile, int64_t stride, int64_t groups, const float* coefficients, int64_t step, float* basis, float* m, float* v, int64_t ahead) {
-  over_lanes(count, [&](int64_t i, auto lanes) NICHELM_INLINE_LAMBDA {
-    __builtin_prefetch(basis + i + ahead, 1, 2);
-    __builtin_prefetch(m + i + ahead, 1, 2);
-    __builtin_prefetch(v + i + ahead, 1, 2);
-    Lanes gradient = coefficients[0] * load(tile + i, AllLanes{});
-#pragma GCC unroll 4
-    for (int64_t g = 1; g < groups; ++g) gradient += coefficients[g * step] * load(tile + g * stride + i, AllLanes{});
-    Lanes first = load(m + i, lanes), second = load(v + i, lanes);
-    store(adamw_updated(f, gradient, load(basis + i, lanes), first, second), basis + i, lanes);
-    store(first, m + i, lanes);
-    store(second, v + i, lanes);
-  });
 }
 
 void basis_adamw(Cpu& device, const BasisAdamw& op) {

@@ -18,7 +18,7 @@ struct Shape {
   int64_t size() const { return inputs * outputs; }
   std::string text() const { return std::to_string(h) + " x " + std::to_string(groups) + " x " + std::to_string(inputs) + " x " + std::to_string(outputs); }
 };
-const Shape kShapes[] = {{1, 1, 1, 1}, {5, 2, 7, 13}, {4, 8, 64, 64}, {6, 5, 61, 67}, {9, 1, 131, 97}, {3, 40, 37, 41}, {2, 3, 128, 160}, {3, 2, 0, 4}};
+const Shape kShapes[] = {{1, 1, 1, 1}, {5, 2, 7, 13}, {4, 8, 64, 64}, {6, 5, 61, 67}, {9, 1, 131, 97}, {3, 12, 16, 34}, {2, 20, 11, 9}, {3, 40, 37, 41}, {2, 3, 128, 160}, {3, 2, 0, 4}};
 
 struct Factors {
   Shape s;

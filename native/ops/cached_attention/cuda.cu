@@ -1,28 +1,18 @@
-// CUDA kernels: the new keys and values go to the cache; then a block a token and head, whose warps share out its keys, 32 at a time, each with a softmax of
-// its own; at the end the warps' sums are added in their order. Ordinary multiply-adds in f32, for any width: generating is bound by memory.
+// CUDA kernels: the new keys and values go to the cache. Then single tokens go by parts of their cache (cuda_decode.h), pieces of prompts in bf16 by tensor cores
+// (cuda_prompt.h). For other widths, and for what tensor cores spoiled by hidden pairs, there is a block a token and head, whose warps share out its keys, 32 at a time,
+// each with a softmax of its own; at the end the warps' sums are added in their order.
 #include "ops/cached_attention/cached_attention.h"
 
-#include "cuda/reduce.h"
+#include "ops/cached_attention/cuda_decode.h"
+#include "ops/cached_attention/cuda_prompt.h"
 
 namespace nichelm {
 namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / 32;
 
-struct Layout {
-  int64_t rows, length, heads, kv_heads, d, slots, capacity;
-  const int32_t *slot, *cached;
-  __device__ int64_t width() const { return (heads + 2 * kv_heads) * d; }
-  // Where a row's token stands in its cache; -1 where there is no room for it. A caller's slip must not write out of bounds.
-  __device__ int64_t place(int64_t row, int64_t t) const {
-    const bool valid = slot[row] >= 0 && slot[row] < slots && cached[row] >= 0 && cached[row] + t < capacity;
-    return valid ? cached[row] + t : -1;
-  }
-  __device__ int64_t cache(int64_t row, int64_t g, int64_t at) const { return ((slot[row] * kv_heads + g) * capacity + at) * d; }
-};
-
 // A block a token.
-template <class T> __global__ void __launch_bounds__(kThreads) store_new(const T* qkv, T* keys, T* values, Layout at) {
+template <class T> __global__ void __launch_bounds__(kThreads) store_new(const T* qkv, T* keys, T* values, CacheLayout at) {
   const int64_t row = blockIdx.x / at.length, t = blockIdx.x % at.length, place = at.place(row, t);
   if (place < 0) return;
   const T* token = qkv + blockIdx.x * at.width() + at.heads * at.d;
@@ -35,10 +25,12 @@ template <class T> __global__ void __launch_bounds__(kThreads) store_new(const T
 // Shared memory: the query; of each warp the weights of 32 keys, its sums, its largest score and the sum of its weights.
 inline __host__ __device__ int64_t decode_floats(int64_t d) { return d + kWarps * (32 + d + 2); }
 
-template <class T> __global__ void __launch_bounds__(kThreads) attend_cached(const T* qkv, const T* keys, const T* values, T* y, Layout at) {
+// bad: where tensor cores have been there, the groups of 16 tokens of a head in which a sum is not finite: of these, what is not finite is done again.
+template <class T> __global__ void __launch_bounds__(kThreads) attend_cached(const T* qkv, const T* keys, const T* values, T* y, const int32_t* bad, CacheLayout at) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int64_t row = blockIdx.x / at.length, t = blockIdx.x % at.length, head = blockIdx.y, g = head / (at.heads / at.kv_heads), place = at.place(row, t), d = at.d;
   T* out = y + (blockIdx.x * at.heads + head) * d;
+  if (bad && !bad[(row * at.heads + head) * prompt_groups(at.length) + t / kGroup]) return;
   if (place < 0) {
     for (int64_t c = threadIdx.x; c < d; c += kThreads) narrow(0.0f, out[c]);
     return;
@@ -82,16 +74,42 @@ template <class T> __global__ void __launch_bounds__(kThreads) attend_cached(con
       const float share = expf(tops[w] - base);
       sum += share * q[d + w * (32 + d) + 32 + c], all += share * totals[w];
     }
-    narrow(sum / all, out[c]);
+    if (!bad || !(widen(out[c]) * 0 == 0)) narrow(sum / all, out[c]);
   }
 }
 
+template <class T> void attend_any(Cuda& device, const CachedAttention& op, const CacheLayout& at, const int32_t* bad) {
+  const dim3 grid(static_cast<unsigned>(at.rows * at.length), static_cast<unsigned>(at.heads));
+  device.launch("cached_attention", attend_cached<T>, grid, kThreads, static_cast<size_t>(decode_floats(at.d)) * sizeof(float), op.qkv.as<const T>(), op.keys.as<const T>(), op.values.as<const T>(), op.y.as<T>(), bad, at);
+}
+
+template <int D> void attend_prompt(Cuda& device, const CachedAttention& op, const CacheLayout& at) {
+  int32_t* bad = device.scratch_of<int32_t>(at.rows * at.heads * prompt_groups(at.length));
+  const dim3 grid(static_cast<unsigned>(divide_up(at.length, kQueries)), static_cast<unsigned>(at.rows * at.heads));
+  device.launch("cached_attention_prompt", read_prompt<D>, grid, kAttentionThreads, kForwardBytes<D>, op.qkv.as<const Bf16>(), op.keys.as<const Bf16>(), op.values.as<const Bf16>(), op.y.as<Bf16>(), bad, at);
+  attend_any<Bf16>(device, op, at, bad);
+}
+
+// Whether the width allows it.
+template <class T> bool attend_parts(Cuda& device, const CachedAttention& op, const CacheLayout& at) {
+  return with_lanes<T>(at.d, [&](auto lanes) {
+    const int64_t count = parts_of(at.capacity), tokens = at.rows * at.length;
+    const Parts parts{device.scratch_of<float>(tokens * at.heads * count * (at.d + 2)), count};
+    const auto heads = static_cast<unsigned>(at.heads);
+    device.launch("cached_attention_parts", attend_part<T, lanes>, dim3(static_cast<unsigned>(tokens), heads, static_cast<unsigned>(count)), kPartThreads, static_cast<size_t>(part_floats(at.d)) * sizeof(float),
+                  op.qkv.as<const T>(), op.keys.as<const T>(), op.values.as<const T>(), parts, at);
+    device.launch("cached_attention_sums", add_attended<T>, dim3(static_cast<unsigned>(tokens), heads), kPartThreads, 0, parts, op.y.as<T>(), at);
+  });
+}
+
 template <class T> void attend(Cuda& device, const CachedAttention& op) {
-  const Layout at{op.rows(), op.length(), op.heads, op.kv_heads, op.head_width(), op.keys.shape[0], op.capacity(), op.slots.as<const int32_t>(), op.cached.as<const int32_t>()};
-  const int64_t tokens = at.rows * at.length;
-  device.launch("store_new", store_new<T>, grid_of(tokens), kThreads, 0, op.qkv.as<const T>(), op.keys.as<T>(), op.values.as<T>(), at);
-  const dim3 grid(static_cast<unsigned>(tokens), static_cast<unsigned>(at.heads));
-  device.launch("cached_attention", attend_cached<T>, grid, kThreads, static_cast<size_t>(decode_floats(at.d)) * sizeof(float), op.qkv.as<const T>(), op.keys.as<const T>(), op.values.as<const T>(), op.y.as<T>(), at);
+  const CacheLayout at{op.rows(), op.length(), op.heads, op.kv_heads, op.head_width(), op.keys.shape[0], op.capacity(), op.slots.as<const int32_t>(), op.cached.as<const int32_t>()};
+  device.launch("store_new", store_new<T>, grid_of(at.rows * at.length), kThreads, 0, op.qkv.as<const T>(), op.keys.as<T>(), op.values.as<T>(), at);
+  // By what a row's bits may depend on: its tokens, not the number of rows.
+  const bool few = at.length < kLeastPrompt;
+  if (few && attend_parts<T>(device, op, at)) return;
+  if (few || op.qkv.type != Type::bf16 || at.d % 8 != 0 || at.d > 128) attend_any<T>(device, op, at, nullptr);
+  else at.d <= 64 ? attend_prompt<64>(device, op, at) : attend_prompt<128>(device, op, at);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // cached_attention against the double reference and against attention of the whole sequence: many and few new tokens, rows of different lengths, grouped heads,
-// both types, every CPU.
+// both types, every device.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -111,7 +111,7 @@ TEST(cached_attention_against_reference) {
   for (const Case& s : {Case{1, 1, 1, 1, 1, 1, {0}, {0}}, Case{1, 2, 1, 8, 3, 40, {2, 0, 1}, {0, 39, 16}}, Case{1, 4, 4, 32, 2, 300, {1, 0}, {257, 15}}, Case{1, 6, 2, 40, 2, 70, {0, 1}, {69, 31}},
                         Case{1, 3, 3, 7, 1, 33, {0}, {32}}, Case{1, 2, 2, 128, 1, 129, {0}, {128}}, Case{1, 1, 1, 200, 2, 20, {1, 0}, {3, 19}}, Case{3, 4, 2, 16, 3, 50, {2, 0}, {10, 0}},
                         Case{16, 2, 1, 32, 2, 64, {1, 0}, {0, 48}}, Case{17, 4, 2, 24, 1, 100, {0}, {64}}, Case{150, 2, 2, 64, 1, 500, {0}, {333}}, Case{64, 8, 2, 32, 2, 320, {0, 1}, {256, 5}},
-                        Case{33, 1, 1, 5, 1, 33, {0}, {0}}})
+                        Case{33, 1, 1, 5, 1, 33, {0}, {0}}, Case{20, 2, 1, 128, 1, 150, {0}, {100}}, Case{70, 2, 2, 72, 3, 140, {2, 0}, {3, 64}}})
     for (Type type : {Type::f32, Type::bf16}) against_reference(s, type);
 }
 
@@ -202,7 +202,8 @@ TEST(cached_attention_nan_reaches_its_queries) {
     }
 }
 
-// The values of tokens that a token does not see: of later ones of its own piece, of places behind it. Whom they do not reach has the bits that it has without.
+// The values of tokens that a token does not see: of later ones of its own piece, of places behind it. Whom they do not reach has the bits that it has without; on
+// a GPU only a right result, for what tensor cores spoiled is done again without them.
 TEST(cached_attention_not_finite_values_reach_who_attends) {
   for (int64_t length : {1, 4, 19, 150})
     for (Type type : {Type::f32, Type::bf16})
@@ -217,8 +218,8 @@ TEST(cached_attention_not_finite_values_reach_who_attends) {
         for (int64_t place = 70 + length; place < s.capacity; ++place) values[static_cast<size_t>(one + place * s.d)] = wrong;  // behind it
         in.qkv = Operand(type, s.qkv(), qkv), in.values = Operand(type, s.cache(), values);
         const std::vector<float> want = oracle(s, in).y;
-        on_cpus([&](Cpu& device, const std::string& on, bool) {
-          poison_scratch(device);
+        on_devices([&](Device& device, const std::string& on, bool) {
+          if (device.cpu()) poison_scratch(*device.cpu());
           const auto run = [&](const CachedAttention& op) { run_op(device, op); };
           const std::vector<float> got = compute(s, in, type, run).y, without = compute(s, sound, type, run).y;
           size_t missed = 0, leaked = 0, changed = 0;
@@ -228,7 +229,7 @@ TEST(cached_attention_not_finite_values_reach_who_attends) {
           }
           const std::string where = "cached_attention of " + std::to_string(length) + " tokens, " + on + ' ' + name_of(type);
           EXPECT(missed == 0 && leaked == 0, where + ": " + std::to_string(missed) + " should not be finite but are, " + std::to_string(leaked) + " should be");
-          EXPECT(changed == 0, where + ": " + std::to_string(changed) + " that are not reached have other bits");
+          EXPECT(changed == 0 || device.cuda(), where + ": " + std::to_string(changed) + " that are not reached have other bits");
         });
       }
 }

@@ -1,4 +1,4 @@
-// What a step does with a basis: project, its gradient, the norm, AdamW. They are bound by memory, so beside them stands what a plain loop over more memory than
+// What a step does with a basis: project, its gradient, the norm, AdamW, and AdamW with the next project in one pass. They are bound by memory, so beside them stands what a plain loop over more memory than
 // any cache holds reaches in the same run, reading alone and reading and writing. Bytes are those of the basis and its moments, and of every group's matrix once.
 #include "benchmark/benchmark.h"
 #include "ops/kernels.h"
@@ -87,6 +87,8 @@ std::vector<Result> projection(Cpu& device) {
     add("basis_norm", fastest([&] { run_op(device, norm); }), 4 * groups, static_cast<double>(c.groups + 1) * groups);
     add("plain loop, writing too", 8.0 * kPlain / writing, 8.0 * kPlain, 0);
     add("basis_adamw", fastest([&] { run_op(device, step); }), 24 * all + 4 * groups, products);
+    const BasisStep both{{stack}, {clip}, {schedule}, {experts}, {mix}, {ids}, {coefficients}, {t}, {m}, {v}, {weights}, 0.9f, 0.95f, 1e-8f, 0.1f, 1};
+    add("basis_step", fastest([&] { run_op(device, both); }), 24 * all + 8 * groups, 2 * products);
   }
   return results;
 }

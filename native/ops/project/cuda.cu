@@ -1,6 +1,7 @@
 // CUDA kernels: coefficients first; then a thread owns neighbouring elements of the weights and goes through the basis once for up to 32 groups, whose sums it
 // keeps in registers. The gradient's inner products are a product of dweights and the basis, cut into many short sums, which are added in double.
 #include "ops/project/project.h"
+#include "ops/project/coefficients.h"
 
 #include "cuda/vector.h"
 #include "ops/matmul/cuda_f32.h"
@@ -8,17 +9,7 @@
 namespace nichelm {
 namespace {
 
-constexpr int kThreads = 128;
-
-// A block a group. experts: (k, m); mix: (m, h); coefficients: (groups, h)
-__global__ void __launch_bounds__(kThreads) find_coefficients(const float* experts, const float* mix, const int32_t* ids, float* coefficients, int64_t k, int64_t m, int64_t h, float scale) {
-  const int64_t group = blockIdx.x, id = ids[group];
-  for (int64_t r = threadIdx.x; r < h; r += kThreads) {
-    float sum = 0;
-    for (int64_t i = 0; i < m && id >= 0 && id < k; ++i) sum += experts[id * m + i] * mix[i * h + r];
-    coefficients[group * h + r] = id >= 0 && id < k ? scale * sum : NAN;
-  }
-}
+constexpr int kThreads = kCoefficientThreads;
 
 // basis: (h, size); weights: (groups, size), of which this launch makes first .. first + kGroups - 1. Coefficients as (h, kGroups) in shared memory.
 template <int kGroups, int V, class T>
@@ -36,7 +27,7 @@ __global__ void __launch_bounds__(kThreads) project(const float* basis, const fl
 #pragma unroll
     for (int g = 0; g < kGroups; ++g)
 #pragma unroll
-      for (int j = 0; j < V; ++j) sums[g][j] += by[r * kGroups + g] * x[j];
+      for (int j = 0; j < V; ++j) sums[g][j] = fmaf(by[r * kGroups + g], x[j], sums[g][j]);
   }
 #pragma unroll
   for (int g = 0; g < kGroups; ++g)
@@ -99,7 +90,7 @@ __global__ void __launch_bounds__(kThreads) mix_gradient(const float* slopes, co
 template <> void run(Cuda& device, const Project& op) {
   const int64_t k = op.experts.shape[0], m = op.experts.shape[1], h = op.mix.shape[1];
   device.launch("project_coefficients", find_coefficients, grid_of(op.ids.size()), kThreads, 0, op.experts.as<const float>(), op.mix.as<const float>(), op.ids.as<const int32_t>(),
-                op.coefficients.as<float>(), k, m, h, op.scale);
+                op.coefficients.as<float>(), static_cast<float*>(nullptr), k, m, h, op.scale);
   op.weights.type == Type::bf16 ? project_all<Bf16>(device, op) : project_all<float>(device, op);
 }
 

@@ -99,12 +99,45 @@ const basisAdamwCall = defineOp('basis_adamw', {
   flops: ({ operands: { coefficients, basis } }: Node) => 2 * coefficients!.shape[0]! * basis!.size,
 })
 
+/** A basis [h, inputs, outputs] with its moments alike, and the gradients of its groups' weights, dweights [groups, inputs, outputs], all f32. */
+export interface BasisRun { dweights: Tensor; basis: Tensor; m: Tensor; v: Tensor }
+
 /**
- * One AdamW update (arXiv 1711.05101) of a basis [h, inputs, outputs], with moments m and v alike, all f32: each element of its gradient is formed in a register
- * from dweights [groups, inputs, outputs] and coefficients [groups, h]. clip [1] is globalNorm's; schedule [3] f32: rate, 1 - beta1^t, 1 - beta2^t.
+ * One AdamW update (arXiv 1711.05101) of a basis: each element of its gradient is formed in a register from dweights and coefficients [groups, h]. clip [1] is globalNorm's; schedule [3] f32: rate, 1 - beta1^t, 1 - beta2^t.
  */
 export function basisAdamw(
-  { dweights, coefficients, basis, m, v }: { dweights: Tensor; coefficients: Tensor; basis: Tensor; m: Tensor; v: Tensor }, clip: Tensor, schedule: Tensor, settings: AdamwSettings,
+  { dweights, coefficients, basis, m, v }: BasisRun & { coefficients: Tensor }, clip: Tensor, schedule: Tensor, settings: AdamwSettings,
 ): void {
   basisAdamwCall({ dweights, coefficients, basis, m, v, clip, schedule }, { beta1: settings.beta1, beta2: settings.beta2, epsilon: settings.epsilon, weight_decay: settings.weightDecay })
+}
+
+const basisStepCall = defineOp('basis_step', {
+  fields: {
+    dweights: 'in', clip: 'in', schedule: 'in', experts: 'in', mix: 'in', ids: 'in', coefficients: 'inout', basis: 'inout', m: 'inout', v: 'inout', weights: 'out',
+    beta1: 'float', beta2: 'float', epsilon: 'float', weight_decay: 'float', scale: 'float',
+  },
+  outputs: (given) => {
+    const { dweights, coefficients, basis, m, v, ids, weights } = given as Record<string, Tensor>
+    checkProjection('basis_step', given as unknown as Projection)
+    checkFactors('basis_step', dweights!, coefficients!)
+    const { groups, h, inputs, outputs } = sizes(ids!, basis!)
+    fits(stack(dweights!, groups, inputs, outputs) && coefficients!.shape[1] === h, 'basis_step', `${basis} and ${ids} do not fit ${dweights} and ${coefficients}`)
+    fits(m!.size === basis!.size && v!.size === basis!.size, 'basis_step', `${m} and ${v} are not as large as ${basis}`)
+    fits(weights!.dtype !== 'i32' && stack(weights!, groups, inputs, outputs), 'basis_step', `${weights} is not a matrix of ${basis} for each of ${ids}`)
+    return { weights: spec(weights!.dtype, groups, inputs, outputs) }
+  },
+  flops: ({ operands: { ids, basis, mix } }) => 2 * perElement(ids!, basis!) + 2 * ids!.size * mix!.size,
+})
+
+/**
+ * `basisAdamw`, then `project` with the experts of the step to come, in one pass over the basis and with the same bits. experts and mix are as they are after
+ * their own update; coefficients [groups, h] and weights become those of the step to come.
+ */
+export function basisStep(
+  { dweights, basis, m, v, experts, mix, ids }: BasisRun & Projection, scale: number, { coefficients, weights }: { coefficients: Tensor; weights: Tensor }, clip: Tensor, schedule: Tensor, settings: AdamwSettings,
+): void {
+  basisStepCall(
+    { dweights, clip, schedule, experts, mix, ids, coefficients, basis, m, v, weights },
+    { beta1: settings.beta1, beta2: settings.beta2, epsilon: settings.epsilon, weight_decay: settings.weightDecay, scale },
+  )
 }
