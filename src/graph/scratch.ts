@@ -30,7 +30,10 @@ function needsOf({ op, operands, outputs, attributes }: Node, { isa, threads }: 
       const a = operands.a!, b = operands.b!, c = operands.c ?? outputs.c!
       const k = attributes.transpose_a ? a.rows : a.width, n = c.width, groups = Math.max(b.shape.length === 3 && !attributes.transpose_a ? b.shape[0]! : 1, op.name === 'matmul_accumulate' && c.shape.length === 3 && attributes.transpose_a ? c.shape[0]! : 1)
       const stacked = op.name === 'matmul_accumulate' && groups > 1 && Boolean(attributes.transpose_a)
-      return [product(groups, stacked ? c.shape[1]! : c.rows / groups, n, stacked ? k / groups : k, values(a))]
+      const m = stacked ? c.shape[1]! : c.rows / groups, depth = stacked ? k / groups : k
+      // The wider operand of a gradient is the second: native/ops/matmul/cpu.cpp makes it so.
+      const turned = op.name === 'matmul_accumulate' && m > n && attributes.transpose_a && !attributes.transpose_b && deepShape(m, n, Math.ceil(depth / values(a)))
+      return [turned ? product(groups, n, m, depth, values(a)) : product(groups, m, n, depth, values(a))]
     }
     case 'matmul_swiglu':
     case 'matmul_swiglu_gradient': {
@@ -60,16 +63,18 @@ function needsOf({ op, operands, outputs, attributes }: Node, { isa, threads }: 
   }
 }
 
+const deepShape = (m: number, n: number, steps: number): boolean => steps >= 4 * BLOCK_STEPS && 4 * Math.min(m, n) * DEEP_STEPS <= DEEP_BYTES && 4 * m * n <= DEEP_RESULT
+
 /** One product of each of `groups`, [m, k] · [k, n]; `steps`: words along k, each of one f32 or two bf16. */
 function needOfProduct({ groups, m, n, steps, threads }: { groups: number; m: number; n: number; steps: number; threads: number }): Need {
-  const deepShape = steps >= 4 * BLOCK_STEPS && 4 * Math.min(m, n) * DEEP_STEPS <= DEEP_BYTES && 4 * m * n <= DEEP_RESULT
-  const blocks = Math.ceil(steps / (deepShape ? DEEP_STEPS : BLOCK_STEPS)), blockSteps = Math.ceil(steps / blocks)
+  const deep = deepShape(m, n, steps)
+  const blocks = Math.ceil(steps / (deep ? DEEP_STEPS : BLOCK_STEPS)), blockSteps = Math.ceil(steps / blocks)
   const rows = up(m, 14), columns = up(n, 32), sharesRows = m <= n && 4 * rows * blockSteps <= MIB && 4 * rows * steps <= MOST_PACKED
   const shared = sharesRows ? 4 * rows * steps : Math.min(4 * columns * steps, Math.max(MOST_PACKED, 4 * 32 * steps))
   const splits = Math.max(1, Math.min(Math.floor(16 / (Math.ceil(m / 112) * Math.ceil(n / 256))), blocks, Math.floor(MOST_PACKED / (4 * m * n))))
   const together = Math.min(groups, Math.max(1, Math.floor(GROUPED / shared))), parts = Math.ceil(threads / (together * splits))
   const partial = splits > 1 ? together * splits * 4 * rows * columns : 0, ownSums = (taskRows: number, taskColumns: number): number => (blocks > 1 && splits === 1 ? 4 * taskRows * taskColumns : 0)
-  if (deepShape && parts <= 2) {
+  if (deep && parts <= 2) {
     const ownRows = Math.min(rows, m > n ? up(OWN_BLOCK / (4 * blockSteps), 14) : rows), ownColumns = Math.min(columns, m > n ? columns : up(OWN_BLOCK / (4 * blockSteps), 32))
     return { partial, ownPacked: 4 * blockSteps * (ownRows + ownColumns), ownSums: ownSums(rows, columns) / parts }
   }

@@ -39,6 +39,18 @@ template <class T, class C, class Op> void multiply(Cpu& device, const Op& op, b
   else Product<typename KindOf<T>::type, T, C>(device, a, b, groups, m, n, k, epilogue).compute();
 }
 
+// The wider operand of a deep product is packed in panels of b's width, whole lines of memory each, so where that is a the product is made transposed: the same
+// sums, to the bit.
+template <class T, class Op> void accumulate(Cpu& device, const Op& op) {
+  const Epilogue<float> epilogue{op.c.template as<float>(), op.n(), nullptr, nullptr, nullptr, nullptr, false, true};
+  const int64_t groups = op.stacked_c() ? op.groups() : 1, k = op.k() / groups, m = op.m(), n = op.n();
+  if (m <= n || !op.transpose_a || op.transpose_b || n == 0 || !deep_shape(m, n, divide_up(k, KindOf<T>::type::values))) return multiply<T>(device, op, op.stacked_c(), epilogue);
+  Epilogue<float> transposed = epilogue;
+  transposed.transposed = m;
+  const Operand<T> a{op.a.template as<const T>(), m, false, m * k}, b{op.b.template as<const T>(), n, false, k * n};
+  Product<typename KindOf<T>::type, T, float>(device, b, a, groups, n, m, k, transposed).compute();
+}
+
 template <class T, class C> void matmul(Cpu& device, const Matmul& op) {
   multiply<T>(device, op, false, Epilogue<C>{op.c.as<C>(), op.n(), op.bias.as<const float>(), op.gelu_of.as<const C>(), op.residual.as<const C>(), op.pre.as<C>(), op.gelu, false});
 }
@@ -55,9 +67,6 @@ template <class T> void matmul_swiglu_gradient(Cpu& device, const MatmulSwigluGr
   multiply<T>(device, op, false, epilogue);
 }
 
-template <class T> void matmul_accumulate(Cpu& device, const MatmulAccumulate& op) {
-  multiply<T>(device, op, op.stacked_c(), Epilogue<float>{op.c.as<float>(), op.n(), nullptr, nullptr, nullptr, nullptr, false, true});
-}
 
 }  // namespace
 
@@ -71,7 +80,7 @@ template <> void run(cpu::NICHELM_ISA& device, const MatmulSwiglu& op) { op.a.ty
 template <> void run(cpu::NICHELM_ISA& device, const MatmulSwigluGradient& op) { op.a.type == Type::f32 ? matmul_swiglu_gradient<float>(device, op) : matmul_swiglu_gradient<Bf16>(device, op); }
 
 template <> void run(cpu::NICHELM_ISA& device, const MatmulAccumulate& op) {
-  op.a.type == Type::f32 ? matmul_accumulate<float>(device, op) : matmul_accumulate<Bf16>(device, op);
+  op.a.type == Type::f32 ? accumulate<float>(device, op) : accumulate<Bf16>(device, op);
 }
 
 }  // namespace nichelm

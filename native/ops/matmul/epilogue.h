@@ -20,6 +20,7 @@ template <class C> struct Epilogue {
   bool accumulate = false;
   bool swiglu = false;
   const C* swiglu_of = nullptr;
+  int64_t transposed = 0;  // where c += sum is wanted of the transposed product: rows of a group's c, which is (transposed, n) then
 
   int64_t stride() const { return swiglu ? n / 2 : swiglu_of ? 2 * n : n; }  // between rows of c
 };
@@ -65,6 +66,7 @@ template <class C> NICHELM_INLINE void store_pair(const Pair& x, int64_t stride,
 
 // The lines that a tile's result goes to, and those of one more operand (three are rare).
 template <class C> NICHELM_INLINE Ahead::Result lines_of(const Epilogue<C>& e, int64_t row, int64_t column, int64_t rows) {
+  if (e.transposed) return {};
   const C* other = e.pre ? e.pre : e.gelu_of ? e.gelu_of : e.residual ? e.residual : e.swiglu_of ? e.swiglu_of : e.c;
   const int64_t stride = e.stride(), other_stride = e.swiglu && e.pre ? e.n : stride, size = sizeof(C);
   const int64_t second = e.swiglu ? e.n / 2 * size : e.swiglu_of ? e.n * size : kColumns * size > 64 ? 64 : 0;  // with a gated linear unit, the other half
@@ -93,6 +95,13 @@ template <class C> void finish(const Epilogue<C>& epilogue, const float* tile, i
     const auto write = [&](const Pair& x, C* to) NICHELM_INLINE_LAMBDA { store_pair(x, e.n, here, columns, to + at); };
     finish_rows<false>(e, load_pair(tile + i * kColumns, kColumns, here, kColumns), bias, operand, write);
   }
+}
+
+// finish of a transposed product: the tile's rows are c's columns. Once for a long sum, so nothing is made of its being slow.
+template <class C> void finish_transposed(const Epilogue<C>& e, const float* tile, int64_t row, int64_t column, int64_t rows, int64_t columns) {
+  C* to = e.c + row / e.n * e.n * e.transposed + row % e.n + column * e.n;
+  for (int64_t j = 0; j < columns; ++j, to += e.n)
+    for (int64_t i = 0; i < rows; ++i) to[i] += tile[i * kColumns + j];
 }
 
 // A gated linear unit of a row's gates and ups, from column `column` of each half on.
@@ -163,7 +172,7 @@ template <class Kind, class C> using FinishingKernel = void (*)(int64_t steps, c
 
 // The kernel of a full panel of rows, or of one fewer: what most tiles are. Null for others.
 template <class Kind, class C> FinishingKernel<Kind, C> finishing_kernel_for(const Epilogue<C>& e, int64_t rows, int64_t columns) {
-  if (columns != (e.swiglu ? kLanes : kColumns) || rows < kRows - 1) return nullptr;
+  if (columns != (e.swiglu ? kLanes : kColumns) || rows < kRows - 1 || e.transposed) return nullptr;
   const auto of = [rows](auto finish) -> FinishingKernel<Kind, C> { return rows == kRows ? micro_kernel_finish<finish(), Kind, kRows, C> : micro_kernel_finish<finish(), Kind, kRows - 1, C>; };
   if (e.swiglu || e.swiglu_of) return of(std::integral_constant<Finish, Finish::gated>{});
   if (e.gelu || e.gelu_of || e.pre) return of(std::integral_constant<Finish, Finish::gelu>{});

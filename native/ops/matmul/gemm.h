@@ -229,6 +229,8 @@ template <class Kind, class T, class C> class Product {
   }
 
   void finish_tile(const float* tile, int64_t row, int64_t column, int64_t rows, int64_t columns) const {
+    if constexpr (sizeof(C) == 4)
+      if (epilogue_.transposed) return finish_transposed(epilogue_, tile, row, column, rows, columns);
     epilogue_.swiglu || epilogue_.swiglu_of ? finish_gated(epilogue_, tile, row, column, rows, columns) : finish(epilogue_, tile, row, column, rows, columns);
   }
 

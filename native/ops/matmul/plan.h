@@ -40,10 +40,13 @@ struct Plan {
   bool small;                         // not worth a second thread
 };
 
+// Whether a result is so small beside k (in words) that tasks pack both operands.
+NICHELM_INLINE bool deep_shape(int64_t m, int64_t n, int64_t steps) { return steps >= 4 * kBlockSteps && least(m, n) * 4 * kDeepSteps <= kDeepBytes && 4 * m * n <= kDeepResult; }
+
 NICHELM_INLINE Plan plan_product(int64_t groups, int64_t m, int64_t n, int64_t k, int values, int threads) {
   Plan plan;
   plan.steps = divide_up(k, values);
-  const bool deep = plan.steps >= 4 * kBlockSteps && least(m, n) * 4 * kDeepSteps <= kDeepBytes && 4 * m * n <= kDeepResult;
+  const bool deep = deep_shape(m, n, plan.steps);
   plan.blocks = most(1, divide_up(plan.steps, deep ? kDeepSteps : kBlockSteps));
   plan.block_steps = divide_up(plan.steps, plan.blocks);
   if (plan.steps) plan.blocks = divide_up(plan.steps, plan.block_steps);
