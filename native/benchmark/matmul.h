@@ -23,4 +23,9 @@ std::vector<Result> matmul(Cpu& device);
 // Products of a step of a projected network, whose groups of rows have a matrix each, beside the same products with one matrix; the two run in turns.
 std::vector<Result> matmul_stacks(Cpu& device);
 
+// Products of one row and of 64, as generating text makes them, at the shapes of `nano`, `mini` and `slm`, by weights that lie in memory; shares are of reading.
+std::vector<Result> matmul_thin(Cpu& device);
+
+std::string shape_of(const MatmulCase& c);
+
 }  // namespace nichelm::benchmark

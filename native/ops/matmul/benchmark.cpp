@@ -1,3 +1,4 @@
 #include "benchmark/matmul.h"
 
-static const nichelm::benchmark::Register matmul("matmul", nichelm::benchmark::matmul), matmul_stacks("matmul_stacks", nichelm::benchmark::matmul_stacks);
+static const nichelm::benchmark::Register matmul("matmul", nichelm::benchmark::matmul), matmul_stacks("matmul_stacks", nichelm::benchmark::matmul_stacks),
+    matmul_thin("matmul_thin", nichelm::benchmark::matmul_thin);
