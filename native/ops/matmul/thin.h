@@ -1,10 +1,10 @@
 // Products of few rows, as generating text token by token makes them: b, the weights, is far larger than everything else and is read once, in wide pieces of
 // its rows, with nothing of it written back to memory. A block of b that stays in the nearest cache is laid out as the tiles need it and multiplied by all rows;
-// for one row alone it need not be, where k goes across its rows.
+// for one row alone it need not be (one_row.h).
 // An element is one chain of sums along k whatever the number of rows, so that a row computes the same bits alone and among others.
 #pragma once
 #include "ops/matmul/epilogue.h"
-#include "ops/matmul/pack.h"
+#include "ops/matmul/one_row.h"
 #include "ops/matmul/plan.h"
 #include "runtime/cpu.h"
 
@@ -40,30 +40,6 @@ template <class Kind, int Width, int R, int P> void thin_kernel(int64_t steps, c
     for (int v = 0; v < V; ++v) store(place(i, v), sum[i][v]);
 }
 
-// The same of one row and P panels of b as it lies where k goes across its rows: as b is read, no word of it is stored. tile: [P][kColumns].
-template <class Kind, int P, class T> void across_kernel(int64_t k, const uint32_t* a, const T* b, int64_t stride, float* tile) {
-  static constexpr T zeros[kColumns] = {};
-  Floats sum[P][kVectors];
-#pragma GCC unroll 4
-  for (int c = 0; c < P; ++c)
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) sum[c][v] = load_floats(tile + c * kColumns + v * kLanes);
-  for (int64_t p = 0; p < k; p += Kind::values, ++a, b += Kind::values * stride) {
-    const bool alone = Kind::values == 1 || p + Kind::values > k;  // a step of one row, or the odd one of a pair
-#pragma GCC unroll 4
-    for (int c = 0; c < P; ++c) {
-      Words step[kVectors];
-      across(Kind{}, b + c * kColumns, alone ? zeros : b + stride + c * kColumns, step);
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) multiply_add(Kind{}, sum[c][v], *a, reinterpret_cast<Floats>(step[v]));
-    }
-  }
-#pragma GCC unroll 4
-  for (int c = 0; c < P; ++c)
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) store(tile + c * kColumns + v * kLanes, sum[c][v]);
-}
-
 using ThinKernel = void (*)(int64_t steps, const uint32_t* a, const uint32_t* b, float* tile, int64_t rows);
 template <class Kind, int... I> constexpr ThinKernel pick_thin(int64_t rows, std::integer_sequence<int, I...>) {
   constexpr ThinKernel all[] = {thin_kernel<Kind, kRows, I + 1, 1>...};
@@ -92,6 +68,7 @@ template <class Kind, class T, class C> class ThinProduct {
 
  private:
   static constexpr int64_t kAtOnce = 4;  // panels that one row takes at a time, so that enough sums are under way
+  static constexpr int kAlong = 1;       // likewise, where they are transposed in registers
 
   int64_t row_groups() const { return divide_up(m_, kRows); }
   int64_t a_words() const { return alone_ ? steps_ : row_groups() * steps_ * kRows; }
@@ -115,6 +92,7 @@ template <class Kind, class T, class C> class ThinProduct {
 
   void multiply(int thread, int64_t group, int64_t first, int64_t last) {
     const Operand<T> b = of_group(b_, group);
+    if (alone_ && b.k_contiguous) first = multiply_along(b, group, first, last);
     const int64_t at_once = alone_ ? kAtOnce : 1, width = b.k_contiguous ? at_once : last - first, block_steps = alone_ ? kThinSteps / 2 : kThinSteps, room = divide_up(width, at_once) * at_once;
     auto* sums = static_cast<float*>(device_.scratch(thread, room * m_ * kColumns * 4, 2));  // [panel of the strip][row][kColumns]
     auto* block = static_cast<uint32_t*>(device_.scratch(thread, kAtOnce * kThinSteps * kColumns * 4, 3));
@@ -134,9 +112,23 @@ template <class Kind, class T, class C> class ThinProduct {
           else multiply_block(group, p, steps, block, tile);
         }
       }
-      for (int64_t c = strip.first; c < strip.last; ++c) finish(epilogue_, sums + (c - strip.first) * m_ * kColumns, group * m_, c * kColumns, m_, least(kColumns, n_ - c * kColumns));
+      for (int64_t c = strip.first; c < strip.last; ++c) finish_panel(sums + (c - strip.first) * m_ * kColumns, group, c);
     }
   }
+
+  // One row by whole panels whose rows go along k; returns the first panel that is left.
+  int64_t multiply_along(const Operand<T>& b, int64_t group, int64_t first, int64_t last) const {
+    constexpr int64_t kWidth = kAlong * kColumns;
+    float tile[kWidth];
+    for (; first + kAlong <= last && (first + kAlong) * kColumns <= n_; first += kAlong) {
+      const int64_t column = first * kColumns, ahead = column + 2 * kWidth <= n_ ? kWidth * b.stride : 0;
+      along_kernel<Kind, kAlong>(k_, packed_ + group * steps_, b.data + column * b.stride, b.stride, ahead, tile);
+      for (int c = 0; c < kAlong; ++c) finish_panel(tile + c * kColumns, group, first + c);
+    }
+    return first;
+  }
+
+  void finish_panel(const float* sums, int64_t group, int64_t panel) const { finish(epilogue_, sums, group * m_, panel * kColumns, m_, least(kColumns, n_ - panel * kColumns)); }
 
   void multiply_block(int64_t group, int64_t p, int64_t steps, const uint32_t* block, float* tile) const {
     if (alone_) return thin_kernel<Kind, 1, 1, kAtOnce>(steps, packed_ + group * steps_ + p, block, tile, 1);  // of panels that are not there comes nothing that is read
