@@ -6,7 +6,8 @@ namespace nichelm {
 namespace {
 
 // tile[j] += sum over k of a[k] b[k][j] for P panels where k goes across b's rows. a: words. tile: [P][kColumns].
-template <class Kind, int P, class T> void across_kernel(int64_t k, const uint32_t* a, const T* b, int64_t stride, float* tile) {
+// With Ask the same lines of the rows that follow these are asked for, no nearer than the second cache: more can be on their way there.
+template <class Kind, int P, bool Ask, class T> void across_kernel(int64_t k, const uint32_t* a, const T* b, int64_t stride, float* tile) {
   static constexpr T zeros[kColumns] = {};
   Floats sum[P][kVectors];
 #pragma GCC unroll 4
@@ -14,6 +15,9 @@ template <class Kind, int P, class T> void across_kernel(int64_t k, const uint32
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) sum[c][v] = load_floats(tile + c * kColumns + v * kLanes);
   for (int64_t p = 0; p < k; p += Kind::values, ++a, b += Kind::values * stride) {
+    for (int row = 0; Ask && row < Kind::values; ++row)
+#pragma GCC unroll 16
+      for (int j = 0; j < P * kColumns; j += 64 / sizeof(T)) __builtin_prefetch(b + (k + row) * stride + j, 0, 2);
     const bool alone = Kind::values == 1 || p + Kind::values > k;  // a step of one row, or the odd one of a pair
 #pragma GCC unroll 4
     for (int c = 0; c < P; ++c) {

@@ -13,6 +13,8 @@ namespace {
 
 constexpr int64_t kThinRows = 64;               // at most
 constexpr int64_t kThinSteps = 4 * kLanes;      // words along k in a block, at most
+constexpr int64_t kThinFar = 1 << 20;           // bytes of a b that no second cache keeps
+constexpr int64_t kThinFarSteps = 4;            // words along k in a block of one row by such a b, where k goes across its rows
 constexpr int64_t kThinTileBytes = 128 << 10;   // of the sums of a task
 constexpr int64_t kThinSmall = 1 << 15;         // multiplications that one thread does as soon as two; more keep the others awake, too, for what is large
 
@@ -50,11 +52,11 @@ template <class Kind, class T, class C> class ThinProduct {
  public:
   // a, b: those of the first group; m, n, k: of one group. a's rows are contiguous along k.
   ThinProduct(Cpu& device, const Operand<T>& a, const Operand<T>& b, int64_t groups, int64_t m, int64_t n, int64_t k, const Epilogue<C>& epilogue)
-      : device_(device), a_(a), b_(b), groups_(groups), m_(m), n_(n), k_(k), steps_(divide_up(k, Kind::values)), panels_(divide_up(n, kColumns)), alone_(m == 1), epilogue_(epilogue) {}
+      : device_(device), a_(a), b_(b), groups_(groups), m_(m), n_(n), k_(k), steps_(divide_up(k, Kind::values)), panels_(divide_up(n, kColumns)), alone_(m == 1), far_(alone_ && !b.k_contiguous && b.size * int64_t{sizeof(T)} >= kThinFar), epilogue_(epilogue) {}
 
   void compute() {
     const bool small = groups_ * m_ * n_ * most(1, k_) <= kThinSmall;
-    const int64_t fitting = most(kAtOnce, kThinTileBytes / (4 * m_ * kColumns)), even = divide_up(panels_, 2 * int64_t{device_.threads()});
+    const int64_t fitting = most(kAtOnce, kThinTileBytes / (4 * m_ * kColumns)), even = divide_up(panels_, (far_ ? 1 : 2) * int64_t{device_.threads()});
     const int64_t per_task = divide_up(small ? fitting : least(fitting, even), kAtOnce) * kAtOnce, tasks = divide_up(panels_, per_task);
     packed_ = static_cast<uint32_t*>(device_.shared_scratch(groups_ * a_words() * 4, 2));
     for (int64_t group = 0; group < groups_; ++group) pack_a(group);
@@ -93,7 +95,7 @@ template <class Kind, class T, class C> class ThinProduct {
   void multiply(int thread, int64_t group, int64_t first, int64_t last) {
     const Operand<T> b = of_group(b_, group);
     if (alone_ && b.k_contiguous) first = multiply_along(b, group, first, last);
-    const int64_t at_once = alone_ ? kAtOnce : 1, width = b.k_contiguous ? at_once : last - first, block_steps = alone_ ? kThinSteps / 2 : kThinSteps, room = divide_up(width, at_once) * at_once;
+    const int64_t at_once = alone_ ? kAtOnce : 1, width = b.k_contiguous ? at_once : last - first, block_steps = far_ ? kThinFarSteps : alone_ ? kThinSteps / 2 : kThinSteps, room = divide_up(width, at_once) * at_once;
     auto* sums = static_cast<float*>(device_.scratch(thread, room * m_ * kColumns * 4, 2));  // [panel of the strip][row][kColumns]
     auto* block = static_cast<uint32_t*>(device_.scratch(thread, kAtOnce * kThinSteps * kColumns * 4, 3));
     for (Strip strip{first, 0}; strip.first < last; strip.first = strip.last) {
@@ -104,11 +106,11 @@ template <class Kind, class T, class C> class ThinProduct {
         for (int64_t c = strip.first; c < strip.last; c += at_once) {
           const bool as_it_lies = alone_ && !b.k_contiguous && (c + kAtOnce) * kColumns <= n_;
           for (int64_t i = c; i < least(strip.last, c + at_once); ++i) {
-            fetch_ahead(b, strip, last, i, k_first, block_steps);
+            if (!far_) fetch_ahead(b, strip, last, i, k_first, block_steps);
             if (!as_it_lies) pack<Kind, kColumns>(b, i * kColumns, least(kColumns, n_ - i * kColumns), k_first, k_last, block + (i - c) * kThinSteps * kColumns);
           }
           float* tile = sums + (c - strip.first) * m_ * kColumns;
-          if (as_it_lies) across_kernel<Kind, kAtOnce>(k_last - k_first, packed_ + group * steps_ + p, b.data + k_first * b.stride + c * kColumns, b.stride, tile);
+          if (as_it_lies) (far_ ? across_kernel<Kind, kAtOnce, true, T> : across_kernel<Kind, kAtOnce, false, T>)(k_last - k_first, packed_ + group * steps_ + p, b.data + k_first * b.stride + c * kColumns, b.stride, tile);
           else multiply_block(group, p, steps, block, tile);
         }
       }
@@ -158,6 +160,7 @@ template <class Kind, class T, class C> class ThinProduct {
   const Operand<T> a_, b_;
   const int64_t groups_, m_, n_, k_, steps_, panels_;
   const bool alone_;  // one row
+  const bool far_;    // one row by a b whose rows are read few at a time along their whole length, as memory gives them fastest
   const Epilogue<C> epilogue_;
   uint32_t* packed_ = nullptr;
 };
