@@ -26,4 +26,9 @@ std::vector<Result> matmul_stacks(Cpu& device);
 // Products with a gated linear unit behind them, or the gradient of one, beside the same as two calls; the two run in turns.
 std::vector<Result> matmul_gated(Cpu& device);
 
+// Products of one row and of 64, as generating text makes them, at the shapes of `nano`, `mini` and `slm`, by weights that lie in memory; shares are of reading.
+std::vector<Result> matmul_thin(Cpu& device);
+
+std::string shape_of(const MatmulCase& c);
+
 }  // namespace nichelm::benchmark

@@ -234,7 +234,7 @@ TEST(matmul_stacks_are_products) {
 TEST(matmul_few_rows_are_alone) {
   for (const Type type : {Type::f32, Type::bf16})
     for (const bool transpose_b : {false, true})
-      for (auto [m, n, k] : {std::array<int64_t, 3>{64, 200, 95}, {33, 37, 1301}, {15, 1000, 64}, {2, 5, 3}}) {
+      for (auto [m, n, k] : {std::array<int64_t, 3>{64, 200, 95}, {33, 37, 1301}, {15, 1000, 64}, {2, 5, 3}, {3, 520, 1031}}) {
         Case s{m, n, k, false, transpose_b};
         s.bias = s.gelu = s.residual = true;
         test_types(s);

@@ -1,10 +1,10 @@
 // Products of few rows, as generating text token by token makes them: b, the weights, is far larger than everything else and is read once, in wide pieces of
 // its rows, with nothing of it written back to memory. A block of b that stays in the nearest cache is laid out as the tiles need it and multiplied by all rows;
-// for one row alone it need not be, where k goes across its rows.
+// for one row alone it need not be (one_row.h).
 // An element is one chain of sums along k whatever the number of rows, so that a row computes the same bits alone and among others.
 #pragma once
 #include "ops/matmul/epilogue.h"
-#include "ops/matmul/pack.h"
+#include "ops/matmul/one_row.h"
 #include "ops/matmul/plan.h"
 #include "runtime/cpu.h"
 
@@ -13,6 +13,8 @@ namespace {
 
 constexpr int64_t kThinRows = 64;               // at most
 constexpr int64_t kThinSteps = 4 * kLanes;      // words along k in a block, at most
+constexpr int64_t kThinFar = 1 << 20;           // bytes of a b that no second cache keeps
+constexpr int64_t kThinFarSteps = 4;            // words along k in a block of one row by such a b, where k goes across its rows
 constexpr int64_t kThinTileBytes = 128 << 10;   // of the sums of a task
 constexpr int64_t kThinSmall = 1 << 15;         // multiplications that one thread does as soon as two; more keep the others awake, too, for what is large
 
@@ -40,30 +42,6 @@ template <class Kind, int Width, int R, int P> void thin_kernel(int64_t steps, c
     for (int v = 0; v < V; ++v) store(place(i, v), sum[i][v]);
 }
 
-// The same of one row and P panels of b as it lies where k goes across its rows: as b is read, no word of it is stored. tile: [P][kColumns].
-template <class Kind, int P, class T> void across_kernel(int64_t k, const uint32_t* a, const T* b, int64_t stride, float* tile) {
-  static constexpr T zeros[kColumns] = {};
-  Floats sum[P][kVectors];
-#pragma GCC unroll 4
-  for (int c = 0; c < P; ++c)
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) sum[c][v] = load_floats(tile + c * kColumns + v * kLanes);
-  for (int64_t p = 0; p < k; p += Kind::values, ++a, b += Kind::values * stride) {
-    const bool alone = Kind::values == 1 || p + Kind::values > k;  // a step of one row, or the odd one of a pair
-#pragma GCC unroll 4
-    for (int c = 0; c < P; ++c) {
-      Words step[kVectors];
-      across(Kind{}, b + c * kColumns, alone ? zeros : b + stride + c * kColumns, step);
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) multiply_add(Kind{}, sum[c][v], *a, reinterpret_cast<Floats>(step[v]));
-    }
-  }
-#pragma GCC unroll 4
-  for (int c = 0; c < P; ++c)
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) store(tile + c * kColumns + v * kLanes, sum[c][v]);
-}
-
 using ThinKernel = void (*)(int64_t steps, const uint32_t* a, const uint32_t* b, float* tile, int64_t rows);
 template <class Kind, int... I> constexpr ThinKernel pick_thin(int64_t rows, std::integer_sequence<int, I...>) {
   constexpr ThinKernel all[] = {thin_kernel<Kind, kRows, I + 1, 1>...};
@@ -74,11 +52,11 @@ template <class Kind, class T, class C> class ThinProduct {
  public:
   // a, b: those of the first group; m, n, k: of one group. a's rows are contiguous along k.
   ThinProduct(Cpu& device, const Operand<T>& a, const Operand<T>& b, int64_t groups, int64_t m, int64_t n, int64_t k, const Epilogue<C>& epilogue)
-      : device_(device), a_(a), b_(b), groups_(groups), m_(m), n_(n), k_(k), steps_(divide_up(k, Kind::values)), panels_(divide_up(n, kColumns)), alone_(m == 1), epilogue_(epilogue) {}
+      : device_(device), a_(a), b_(b), groups_(groups), m_(m), n_(n), k_(k), steps_(divide_up(k, Kind::values)), panels_(divide_up(n, kColumns)), alone_(m == 1), far_(alone_ && !b.k_contiguous && b.size * int64_t{sizeof(T)} >= kThinFar), epilogue_(epilogue) {}
 
   void compute() {
     const bool small = groups_ * m_ * n_ * most(1, k_) <= kThinSmall;
-    const int64_t fitting = most(kAtOnce, kThinTileBytes / (4 * m_ * kColumns)), even = divide_up(panels_, 2 * int64_t{device_.threads()});
+    const int64_t fitting = most(kAtOnce, kThinTileBytes / (4 * m_ * kColumns)), even = divide_up(panels_, (far_ ? 1 : 2) * int64_t{device_.threads()});
     const int64_t per_task = divide_up(small ? fitting : least(fitting, even), kAtOnce) * kAtOnce, tasks = divide_up(panels_, per_task);
     packed_ = static_cast<uint32_t*>(device_.shared_scratch(groups_ * a_words() * 4, 2));
     for (int64_t group = 0; group < groups_; ++group) pack_a(group);
@@ -92,6 +70,7 @@ template <class Kind, class T, class C> class ThinProduct {
 
  private:
   static constexpr int64_t kAtOnce = 4;  // panels that one row takes at a time, so that enough sums are under way
+  static constexpr int kAlong = 1;       // likewise, where they are transposed in registers
 
   int64_t row_groups() const { return divide_up(m_, kRows); }
   int64_t a_words() const { return alone_ ? steps_ : row_groups() * steps_ * kRows; }
@@ -115,7 +94,8 @@ template <class Kind, class T, class C> class ThinProduct {
 
   void multiply(int thread, int64_t group, int64_t first, int64_t last) {
     const Operand<T> b = of_group(b_, group);
-    const int64_t at_once = alone_ ? kAtOnce : 1, width = b.k_contiguous ? at_once : last - first, block_steps = alone_ ? kThinSteps / 2 : kThinSteps, room = divide_up(width, at_once) * at_once;
+    if (alone_ && b.k_contiguous) first = multiply_along(b, group, first, last);
+    const int64_t at_once = alone_ ? kAtOnce : 1, width = b.k_contiguous ? at_once : last - first, block_steps = far_ ? kThinFarSteps : alone_ ? kThinSteps / 2 : kThinSteps, room = divide_up(width, at_once) * at_once;
     auto* sums = static_cast<float*>(device_.scratch(thread, room * m_ * kColumns * 4, 2));  // [panel of the strip][row][kColumns]
     auto* block = static_cast<uint32_t*>(device_.scratch(thread, kAtOnce * kThinSteps * kColumns * 4, 3));
     for (Strip strip{first, 0}; strip.first < last; strip.first = strip.last) {
@@ -126,17 +106,31 @@ template <class Kind, class T, class C> class ThinProduct {
         for (int64_t c = strip.first; c < strip.last; c += at_once) {
           const bool as_it_lies = alone_ && !b.k_contiguous && (c + kAtOnce) * kColumns <= n_;
           for (int64_t i = c; i < least(strip.last, c + at_once); ++i) {
-            fetch_ahead(b, strip, last, i, k_first, block_steps);
+            if (!far_) fetch_ahead(b, strip, last, i, k_first, block_steps);
             if (!as_it_lies) pack<Kind, kColumns>(b, i * kColumns, least(kColumns, n_ - i * kColumns), k_first, k_last, block + (i - c) * kThinSteps * kColumns);
           }
           float* tile = sums + (c - strip.first) * m_ * kColumns;
-          if (as_it_lies) across_kernel<Kind, kAtOnce>(k_last - k_first, packed_ + group * steps_ + p, b.data + k_first * b.stride + c * kColumns, b.stride, tile);
+          if (as_it_lies) (far_ ? across_kernel<Kind, kAtOnce, true, T> : across_kernel<Kind, kAtOnce, false, T>)(k_last - k_first, packed_ + group * steps_ + p, b.data + k_first * b.stride + c * kColumns, b.stride, tile);
           else multiply_block(group, p, steps, block, tile);
         }
       }
-      for (int64_t c = strip.first; c < strip.last; ++c) finish(epilogue_, sums + (c - strip.first) * m_ * kColumns, group * m_, c * kColumns, m_, least(kColumns, n_ - c * kColumns));
+      for (int64_t c = strip.first; c < strip.last; ++c) finish_panel(sums + (c - strip.first) * m_ * kColumns, group, c);
     }
   }
+
+  // One row by whole panels whose rows go along k; returns the first panel that is left.
+  int64_t multiply_along(const Operand<T>& b, int64_t group, int64_t first, int64_t last) const {
+    constexpr int64_t kWidth = kAlong * kColumns;
+    float tile[kWidth];
+    for (; first + kAlong <= last && (first + kAlong) * kColumns <= n_; first += kAlong) {
+      const int64_t column = first * kColumns, ahead = column + 2 * kWidth <= n_ ? kWidth * b.stride : 0;
+      along_kernel<Kind, kAlong>(k_, packed_ + group * steps_, b.data + column * b.stride, b.stride, ahead, tile);
+      for (int c = 0; c < kAlong; ++c) finish_panel(tile + c * kColumns, group, first + c);
+    }
+    return first;
+  }
+
+  void finish_panel(const float* sums, int64_t group, int64_t panel) const { finish(epilogue_, sums, group * m_, panel * kColumns, m_, least(kColumns, n_ - panel * kColumns)); }
 
   void multiply_block(int64_t group, int64_t p, int64_t steps, const uint32_t* block, float* tile) const {
     if (alone_) return thin_kernel<Kind, 1, 1, kAtOnce>(steps, packed_ + group * steps_ + p, block, tile, 1);  // of panels that are not there comes nothing that is read
@@ -166,6 +160,7 @@ template <class Kind, class T, class C> class ThinProduct {
   const Operand<T> a_, b_;
   const int64_t groups_, m_, n_, k_, steps_, panels_;
   const bool alone_;  // one row
+  const bool far_;    // one row by a b whose rows are read few at a time along their whole length, as memory gives them fastest
   const Epilogue<C> epilogue_;
   uint32_t* packed_ = nullptr;
 };
