@@ -75,6 +75,7 @@ template <class T> void gelu_backward(Cpu& device, const GeluGradient& op) {
   T* dx = op.dx.as<T>();
   registers(device, op.dx.size(), [=](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
     fetch_several<n(), 2>(x + i + kAhead), fetch_several<n(), 2>(dy + i + kAhead);
+    if constexpr (sizeof(T) == 4) fetch_several<n(), 2>(dx + i + kAhead);
     store_several(load_several<n()>(dy + i, lanes) * gelu_derivative<T>(load_several<n()>(x + i, lanes)), dx + i, lanes);
   });
 }

@@ -58,10 +58,9 @@ template <class T> void gradient_row(const LayerNormGradient& op, int64_t row, f
   });
   const float mean_g = sum_of(sum_g) / static_cast<float>(width), mean_gn = sum_of(sum_gn) / static_cast<float>(width), of_one = scale * mean_g, of_deviation = scale * (scale * mean_gn);
   over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
-    if constexpr (sizeof(T) == 2) {
-      fetch_several<n(), 2>(x + width + i), fetch_several<n(), 2>(dy + width + i);
-      if (residual) fetch_several<n(), 2>(residual + width + i);
-    }
+    fetch_several<n(), 2>(x + width + i), fetch_several<n(), 2>(dy + width + i);
+    if (residual) fetch_several<n(), 2>(residual + width + i);
+    if constexpr (sizeof(T) == 4) fetch_several<n(), 2>(dx + width + i);
     const auto g = load_several<n()>(dy + i, lanes) * load_several<n()>(gain + i, lanes), deviation = load_several<n()>(x + i, lanes) - mean;
     std::decay_t<decltype(g)> d;
     if constexpr (sizeof(T) == 2) d = g * scale - of_one - deviation * of_deviation;

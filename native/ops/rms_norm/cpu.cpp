@@ -14,13 +14,16 @@ template <int N, class T> void normalize(const RmsNorm& op, int64_t row) {
   const float* gain = op.gain.as<float>();
   const T* x = op.x.as<T>() + row * width;
   T* y = op.y.as<T>() + row * width;
+  // In f32 the next row's lines are asked for, those that will be written too, as in layer_norm; in bf16 it is slower.
   Several<N> squares = {};
   over_several<N>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+    if constexpr (sizeof(T) == 4) fetch_several<n(), 2>(x + width + i);
     const auto v = load_several<n()>(x + i, lanes);
     add_to(squares, v * v);
   });
   const float scale = 1 / __builtin_sqrtf(sum_of(squares) / static_cast<float>(width) + op.epsilon);
   over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+    if constexpr (sizeof(T) == 4) fetch_several<n(), 2>(y + width + i);
     store_several(load_several<n()>(x + i, lanes) * scale * load_several<n()>(gain + i, lanes), y + i, lanes);
   });
   op.scale.as<float>()[row] = scale;
@@ -49,6 +52,10 @@ template <class T> void gradient_row(const RmsNormGradient& op, int64_t row, flo
   });
   const float mean_gn = sum_of(sum_gn) / static_cast<float>(width), of_x = scale * (scale * mean_gn);
   over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+    if constexpr (sizeof(T) == 4) {
+      fetch_several<n(), 2>(x + width + i), fetch_several<n(), 2>(dy + width + i);
+      if (residual) fetch_several<n(), 2>(residual + width + i);
+    }
     const auto g = load_several<n()>(dy + i, lanes) * load_several<n()>(gain + i, lanes), v = load_several<n()>(x + i, lanes);
     std::decay_t<decltype(g)> d;
     if constexpr (sizeof(T) == 2) d = g * scale - v * of_x;
