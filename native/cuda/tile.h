@@ -24,12 +24,13 @@ struct Window {
 };
 
 // Loads rows row .. and columns column .. of the window into the tile; all kThreads take part. With kAligned every row starts at 16 bytes, columns is a
-// multiple of 8, and the copies run on until they are waited for; else elements are loaded one by one.
-template <class T, int kThreads, bool kAligned> __device__ __forceinline__ void load_tile(Bf16* tile, const Window& from, int row, int column) {
+// multiple of 8, and the copies run on until they are waited for; else elements are loaded one by one. The second half of the tile's columns are those that
+// lie `gap` further on.
+template <class T, int kThreads, bool kAligned> __device__ __forceinline__ void load_tile(Bf16* tile, const Window& from, int row, int column, int gap = 0) {
   constexpr int kStep = kThreads / T::kChunkCount;
   static_assert(kThreads % T::kChunkCount == 0 && T::kRowCount % kStep == 0);
   const int first = threadIdx.x / T::kChunkCount, chunk = threadIdx.x % T::kChunkCount;
-  column += chunk * 8;
+  column += chunk * 8 + (chunk < T::kChunkCount / 2 ? 0 : gap);
   const Bf16* source = from.data + (row + first) * from.stride + column;
 #pragma unroll
   for (int r = first; r < T::kRowCount + first; r += kStep, source += kStep * from.stride) {

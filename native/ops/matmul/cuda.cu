@@ -6,7 +6,6 @@
 #include "ops/matmul/cuda_bf16.h"
 #include "ops/matmul/cuda_f32.h"
 #include "ops/matmul/cuda_library.h"
-#include "ops/swiglu/swiglu.h"
 
 namespace nichelm {
 namespace {
@@ -35,6 +34,32 @@ template <int kCount, class C> __global__ void __launch_bounds__(kAddThreads) ad
   finish<kCount, C>(of_group(epilogue, group * c_stride), at, at % n, x);
 }
 
+// As add_splits, `at` being an element of c (m, hidden).
+template <int kCount, class C> __global__ void __launch_bounds__(kAddThreads) add_gated_splits(const float* partial, int64_t splits, int64_t m, int64_t hidden, Epilogue epilogue) {
+  const int64_t at = (int64_t{blockIdx.x} * kAddThreads + threadIdx.x) * kCount, group = blockIdx.y, groups = gridDim.y;
+  if (at >= m * hidden) return;
+  const int64_t row = at / hidden, column = at % hidden;
+  float gate[kCount] = {}, up[kCount] = {};
+  for (int64_t s = 0; s < splits; ++s) {
+    const float* from = partial + ((s * groups + group) * m + row) * 2 * hidden + column;
+    float part[kCount], part_up[kCount];
+    load_vector<kCount>(from, part), load_vector<kCount>(from + hidden, part_up);
+#pragma unroll
+    for (int j = 0; j < kCount; ++j) gate[j] += part[j], up[j] += part_up[j];
+  }
+  finish_gated<kCount, C>(of_gated_group(epilogue, group * m * 2 * hidden), row, column, hidden, gate, up);
+}
+
+template <class C, class T> void add_all_gated_splits(Cuda& device, const ProductOf<T>& p) {
+  const int64_t hidden = p.n / 2;
+  const auto add = [&](auto count) {
+    const dim3 grid(static_cast<unsigned>(divide_up(p.m * hidden, count * kAddThreads)), static_cast<unsigned>(p.groups));
+    device.launch("add_gated_splits", add_gated_splits<count, C>, grid, kAddThreads, 0, p.partial, p.splits, p.m, hidden, p.epilogue);
+  };
+  if (hidden % 4 == 0) add(std::integral_constant<int, 4>{});
+  else add(std::integral_constant<int, 1>{});
+}
+
 template <class C, class T> void add_all_splits(Cuda& device, const ProductOf<T>& p) {
   const int64_t size = p.m * p.n;
   const auto add = [&](auto count) {
@@ -48,12 +73,18 @@ template <class C, class T> void add_all_splits(Cuda& device, const ProductOf<T>
 // m, n, k of one group.
 template <class T, class Op> void multiply_all(Cuda& device, const Op& op, int64_t m, int64_t n, int64_t k, int64_t groups, const Epilogue& epilogue) {
   require(m < kMostSize && n < kMostSize && k < kMostSize, "matmul: on CUDA a matrix must have fewer than 2^31 rows and columns");
-  const auto add = [&](const ProductOf<T>& p) { p.epilogue.c_is_bf16 ? add_all_splits<Bf16>(device, p) : add_all_splits<float>(device, p); };
+  const auto add = [&](const ProductOf<T>& p) {
+    if (p.epilogue.swiglu) add_all_gated_splits<T>(device, p);
+    else p.epilogue.c_is_bf16 ? add_all_splits<Bf16>(device, p) : add_all_splits<float>(device, p);
+  };
   const auto own = [&](ProductOf<T> p) {
     if (p.splits > 1) {
       p.split_k = divide_up(divide_up(k, p.splits), 64) * 64;  // whole steps of every kernel
       p.splits = divide_up(k, p.split_k);
       p.partial = device.scratch_of<float>(p.splits * groups * m * n, 3);
+    }
+    if constexpr (std::is_same_v<Op, MatmulSwiglu>) {
+      if (p.splits == 1) return op.transpose_b ? multiply<false, true, true>(device, p) : multiply<false, false, true>(device, p);
     }
     if (op.transpose_a) op.transpose_b ? multiply<true, true>(device, p) : multiply<true, false>(device, p);
     else op.transpose_b ? multiply<false, true>(device, p) : multiply<false, false>(device, p);
@@ -71,16 +102,11 @@ template <> void run(Cuda& device, const Matmul& op) {
   op.a.type == Type::bf16 ? multiply_all<Bf16>(device, op, m, n, k, groups, epilogue) : multiply_all<float>(device, op, m, n, k, groups, epilogue);
 }
 
-// The unit follows in a kernel of its own: its halves are far apart in the product's columns.
-template <> void run(Cuda& device, const Swiglu& op);
 template <> void run(Cuda& device, const MatmulSwiglu& op) {
-  constexpr int kPre = 6;  // scratch
   const int64_t groups = op.groups(), m = op.m() / groups, n = op.n(), k = op.k();
-  const Type type = op.a.type;
-  void* pre = op.pre.present() ? op.pre.data : device.scratch(groups * m * n * bytes_of(type), kPre);
-  const Epilogue epilogue{pre, op.bias.as<const float>(), nullptr, nullptr, nullptr, type == Type::bf16, false, false};
-  type == Type::bf16 ? multiply_all<Bf16>(device, op, m, n, k, groups, epilogue) : multiply_all<float>(device, op, m, n, k, groups, epilogue);
-  run(device, Swiglu{{{pre, type, 2, {groups * m, n}}}, {{op.c.data, type, 2, {groups * m, n / 2}}}});
+  Epilogue epilogue{op.c.data, op.bias.as<const float>(), nullptr, nullptr, op.pre.data, op.a.type == Type::bf16, false, false};
+  epilogue.swiglu = true;
+  op.a.type == Type::bf16 ? multiply_all<Bf16>(device, op, m, n, k, groups, epilogue) : multiply_all<float>(device, op, m, n, k, groups, epilogue);
 }
 
 template <> void run(Cuda& device, const MatmulSwigluGradient& op) {

@@ -10,6 +10,7 @@ namespace {
 // kRows x kColumns of c by kDown x kAcross warps.
 template <int rows, int columns, int down, int across> struct Shape {
   static constexpr int kRows = rows, kColumns = columns, kDown = down, kAcross = across, kDepth = 32, kStages = 4, kThreads = 32 * down * across;
+  static constexpr bool kGated = false;
   static constexpr int kWarpRows = rows / down, kWarpColumns = columns / across;
 };
 using LargeShape = Shape<128, 128, 2, 4>;
@@ -38,13 +39,22 @@ template <class S, bool kTransposeA, bool kTransposeB, bool kAligned> __global__
   const Bf16 *a = p.a + group * p.a_stride, *b = p.b + group * p.b_stride;
   const Window from_a = kTransposeA ? Window{a, p.m, last, m} : Window{a, p.k, m, last};
   const Window from_b = kTransposeB ? Window{b, p.k, n, last} : Window{b, p.n, last, n};
+  const int hidden = n / 2, gates = place.column / 2;  // of a gated shape
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, warp_row = warp % S::kDown * S::kWarpRows, warp_column = warp / S::kDown * S::kWarpColumns;
 
   const auto load = [&](int step) {
     const int stage = step % S::kStages, k = first + step * S::kDepth;
     if (k < last) {
       load_tile<TileA, S::kThreads, kAligned>(tiles_a + stage * TileA::kSize, from_a, kTransposeA ? k : place.row, kTransposeA ? place.row : k);
-      load_tile<TileB, S::kThreads, kAligned>(tiles_b + stage * TileB::kSize, from_b, kTransposeB ? place.column : k, kTransposeB ? k : place.column);
+      Bf16* tile_b = tiles_b + stage * TileB::kSize;
+      if constexpr (!S::kGated) {
+        load_tile<TileB, S::kThreads, kAligned>(tile_b, from_b, kTransposeB ? place.column : k, kTransposeB ? k : place.column);
+      } else if constexpr (!kTransposeB) {
+        load_tile<TileB, S::kThreads, kAligned>(tile_b, from_b, k, gates, hidden - S::kColumns / 2);
+      } else {
+        using Half = Tile<S::kColumns / 2, S::kDepth / 8>;
+        load_tile<Half, S::kThreads, kAligned>(tile_b, from_b, gates, k), load_tile<Half, S::kThreads, kAligned>(tile_b + Half::kSize, from_b, hidden + gates, k);
+      }
     }
     commit_copies();  // also where there is none, so that the count of groups goes with the steps
   };
@@ -87,22 +97,25 @@ template <class S, bool kTransposeA, bool kTransposeB, bool kAligned> __global__
         *reinterpret_cast<float2*>(to) = make_float2(sums[i][j][2 * half], sums[i][j][2 * half + 1]);
       }
   __syncthreads();
-  Sums::template finish_all<S::kThreads>(tile, block_epilogue(p, blockIdx.y, blockIdx.z), place.row, place.column, p.m, p.n);
+  if constexpr (S::kGated) Sums::template finish_gates<S::kThreads, Bf16>(tile, of_gated_group(p.epilogue, group * p.c_stride), place.row, gates, p.m, hidden);
+  else Sums::template finish_all<S::kThreads>(tile, block_epilogue(p, blockIdx.y, blockIdx.z), place.row, place.column, p.m, p.n);
 }
 
 template <class S, bool kTransposeA, bool kTransposeB, bool kAligned> void launch_bf16(Cuda& device, const ProductOf<Bf16>& p) {
   device.launch("multiply_bf16", multiply_bf16<S, kTransposeA, kTransposeB, kAligned>, grid_for<S::kRows, S::kColumns>(p), S::kThreads, kProductBytes<S>, p);
 }
 
-template <bool kTransposeA, bool kTransposeB> void multiply(Cuda& device, const ProductOf<Bf16>& p) {
-  if (multiply_by_hopper<kTransposeA, kTransposeB>(device, p)) return;
+template <bool kTransposeA, bool kTransposeB, bool kGated = false> void multiply(Cuda& device, const ProductOf<Bf16>& p) {
+  if (multiply_by_hopper<kTransposeA, kTransposeB, kGated>(device, p)) return;
+  using Large = ShapeOf<LargeShape, kGated>;
+  using Small = ShapeOf<SmallShape, kGated>;
   // Rows of both operands as they lie in memory, and the parts that k is cut into.
-  const bool aligned = (kTransposeA ? p.m : p.k) % 8 == 0 && (kTransposeB ? p.k : p.n) % 8 == 0 && p.a_stride % 8 == 0 && p.b_stride % 8 == 0;
+  const bool aligned = (kTransposeA ? p.m : p.k) % 8 == 0 && (kTransposeB ? p.k : kGated ? p.n / 2 : p.n) % 8 == 0 && p.a_stride % 8 == 0 && p.b_stride % 8 == 0;
   // Large tiles read each operand half as often, but there must be enough of them for every multiprocessor.
-  const int64_t large = divide_up(p.m, LargeShape::kRows) * divide_up(p.n, LargeShape::kColumns) * p.groups * p.splits;
-  if (!aligned) launch_bf16<SmallShape, kTransposeA, kTransposeB, false>(device, p);
-  else if (large >= device.multiprocessors()) launch_bf16<LargeShape, kTransposeA, kTransposeB, true>(device, p);
-  else launch_bf16<SmallShape, kTransposeA, kTransposeB, true>(device, p);
+  const int64_t large = divide_up(p.m, Large::kRows) * divide_up(p.n, Large::kColumns) * p.groups * p.splits;
+  if (!aligned) launch_bf16<Small, kTransposeA, kTransposeB, false>(device, p);
+  else if (large >= device.multiprocessors()) launch_bf16<Large, kTransposeA, kTransposeB, true>(device, p);
+  else launch_bf16<Small, kTransposeA, kTransposeB, true>(device, p);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@ namespace nichelm {
 namespace {
 
 template <int columns> struct HopperShape {
+  static constexpr bool kGated = false;
   static constexpr int kRows = 128, kColumns = columns, kDepth = 64, kConsumers = 2, kThreads = 128 * (1 + kConsumers), kSums = columns / 2;
   static constexpr int kBytesA = kRows * kBoxRowBytes, kBytesB = kColumns * kBoxRowBytes, kStageBytes = kBytesA + kBytesB, kStages = (192 << 10) / kStageBytes;
   // Sums of 16 rows and 64 columns go through shared memory of each warp's own, so that whole lines of c are read and written.
@@ -44,6 +45,22 @@ template <int kCount, class C> __device__ __forceinline__ void finish_staged(flo
   }
 }
 
+// Of a gated shape: 32 gates, from `column` on, and what they let pass.
+template <class C> __device__ __forceinline__ void finish_staged_gates(float* staged, const Epilogue& e, int64_t row, int64_t column, int64_t m, int64_t hidden) {
+  by_vectors<C>(hidden, [&](auto count) {
+    constexpr int kCount = count, kPerRow = 32 / kCount;
+#pragma unroll 1
+    for (int i = threadIdx.x % 32; i < 16 * kPerRow; i += 32) {
+      const int r = i / kPerRow, c = i % kPerRow * kCount;
+      if (row + r >= m || column + c >= hidden) continue;
+      float gate[kCount], up[kCount];
+#pragma unroll
+      for (int j = 0; j < kCount; ++j) gate[j] = staged_chunk(staged, r, (c + j) / 4)[(c + j) % 4], up[j] = staged_chunk(staged, r, (32 + c + j) / 4)[(c + j) % 4];
+      finish_gated<kCount, C>(e, row + r, column + c, hidden, gate, up);
+    }
+  });
+}
+
 template <class S, bool kTransposeA, bool kTransposeB>
 __global__ void __launch_bounds__(S::kThreads, 1) multiply_hopper(const __grid_constant__ TensorMap map_a, const __grid_constant__ TensorMap map_b, const ProductOf<Bf16> p, unsigned tiles, unsigned items) {
 #if NICHELM_HOPPER
@@ -75,7 +92,14 @@ __global__ void __launch_bounds__(S::kThreads, 1) multiply_hopper(const __grid_c
         } else {
           load_box(a, &map_a, k, item.place.row, group, 0, landed);
         }
-        if constexpr (kTransposeB) {
+        if constexpr (S::kGated) {
+          constexpr int kHalf = S::kColumns / 2, kBox = kTransposeB ? kHalf : 64;
+          const int gates = item.place.column / 2, ups = static_cast<int>(p.n / 2) + gates;
+          for (int n = 0; n < S::kColumns; n += kBox) {
+            const int column = n < kHalf ? gates + n : ups + n - kHalf;
+            load_box(b + n * kBoxRowBytes, &map_b, kTransposeB ? k : column, kTransposeB ? column : k, group, 0, landed);
+          }
+        } else if constexpr (kTransposeB) {
           load_box(b, &map_b, k, item.place.column, group, 0, landed);
         } else {
           for (int n = 0; n < S::kColumns; n += 64) load_box(b + n * kBoxRowBytes, &map_b, item.place.column + n, k, group, 0, landed);
@@ -110,7 +134,7 @@ __global__ void __launch_bounds__(S::kThreads, 1) multiply_hopper(const __grid_c
     wait_products<0>(sums);
     if (lane == 0) mbarrier_arrive(empty + multiplied);
 
-    const Epilogue e = block_epilogue(p, item.split, item.group);
+    const Epilogue e = S::kGated ? of_gated_group(p.epilogue, item.group * p.c_stride) : block_epilogue(p, item.split, item.group);
     const int64_t row = item.place.row + rows + warp % 4 * 16;
 #pragma unroll
     for (int first = 0; first < S::kColumns; first += 64) {
@@ -118,12 +142,14 @@ __global__ void __launch_bounds__(S::kThreads, 1) multiply_hopper(const __grid_c
       for (int j = 0; j < 8; ++j)
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-          const int at = (first / 8 + j) * 4 + half * 2;
+          const int columns = S::kGated ? first / 16 + j % 4 + j / 4 * (S::kColumns / 16) : first / 8 + j, at = columns * 4 + half * 2;
           *reinterpret_cast<float2*>(staged_chunk(staged, lane / 4 + 8 * half, 2 * j + pair / 4) + pair % 4) = make_float2(sums[at], sums[at + 1]);
         }
       __syncwarp();
       const int64_t column = item.place.column + first;
-      if (e.c_is_bf16) {
+      if constexpr (S::kGated) {
+        finish_staged_gates<Bf16>(staged, e, row, column / 2, p.m, p.n / 2);
+      } else if (e.c_is_bf16) {
         if (p.n % 8 == 0) finish_staged<8, Bf16>(staged, e, row, column, p.m, p.n);
         else finish_staged<1, Bf16>(staged, e, row, column, p.m, p.n);
       } else {
@@ -139,20 +165,21 @@ __global__ void __launch_bounds__(S::kThreads, 1) multiply_hopper(const __grid_c
 template <class S, bool kTransposeA, bool kTransposeB> void launch_hopper(Cuda& device, const ProductOf<Bf16>& p, const TensorShape& a, const TensorShape& b) {
   const auto tiles = divide_up(p.m, S::kRows) * divide_up(p.n, S::kColumns), items = tiles * p.splits * p.groups, blocks = static_cast<int64_t>(device.multiprocessors());
   device.launch("multiply_hopper", multiply_hopper<S, kTransposeA, kTransposeB>, grid_of(items < blocks ? items : blocks), S::kThreads, S::kBytes, tensor_map(p.a, a, kTransposeA ? 64 : S::kRows),
-                tensor_map(p.b, b, kTransposeB ? S::kColumns : 64), p, static_cast<unsigned>(tiles), static_cast<unsigned>(items));
+                tensor_map(p.b, b, !kTransposeB ? 64 : S::kGated ? S::kColumns / 2 : S::kColumns), p, static_cast<unsigned>(tiles), static_cast<unsigned>(items));
 }
 
 // False where it cannot: another GPU, rows that the copy engine cannot take, or so few that its tiles would be mostly empty.
-template <bool kTransposeA, bool kTransposeB> bool multiply_by_hopper(Cuda& device, const ProductOf<Bf16>& p) {
+template <bool kTransposeA, bool kTransposeB, bool kGated> bool multiply_by_hopper(Cuda& device, const ProductOf<Bf16>& p) {
   constexpr int64_t kFew = 32;
   if (!device.hopper() || p.m <= kFew || p.n <= kFew) return false;
   const auto stack = [&](int64_t width, int64_t rows, int64_t stride) { return TensorShape{{width, rows, p.groups, 1}, {1, width, stride, p.groups * stride}}; };
   const TensorShape a = kTransposeA ? stack(p.m, p.k, p.a_stride) : stack(p.k, p.m, p.a_stride), b = kTransposeB ? stack(p.k, p.n, p.b_stride) : stack(p.n, p.k, p.b_stride);
   if (!tensor_map_fits(p.a, a) || !tensor_map_fits(p.b, b)) return false;
-  using Large = HopperShape<256>;
+  using Large = ShapeOf<HopperShape<256>, kGated>;
+  using Small = ShapeOf<HopperShape<128>, kGated>;
   const int64_t large = divide_up(p.m, Large::kRows) * divide_up(p.n, Large::kColumns) * p.groups * p.splits;
   if (large >= device.multiprocessors()) launch_hopper<Large, kTransposeA, kTransposeB>(device, p, a, b);
-  else launch_hopper<HopperShape<128>, kTransposeA, kTransposeB>(device, p, a, b);
+  else launch_hopper<Small, kTransposeA, kTransposeB>(device, p, a, b);
   return true;
 }
 

@@ -14,7 +14,7 @@ inline std::string words_of(const Epilogue& e) {
   const auto add = [&](bool present, const char* word) {
     if (present) words += (words.empty() ? "" : ", ") + std::string(word);
   };
-  add(e.accumulate, "accumulated"), add(e.bias, "bias"), add(e.pre, "kept"), add(e.gelu, "gelu"), add(e.gelu_of, "gelu's gradient"), add(e.residual, "residual"), add(e.swiglu_of, "swiglu's gradient");
+  add(e.accumulate, "accumulated"), add(e.bias, "bias"), add(e.pre, "kept"), add(e.gelu, "gelu"), add(e.gelu_of, "gelu's gradient"), add(e.residual, "residual"), add(e.swiglu, "swiglu"), add(e.swiglu_of, "swiglu's gradient");
   return words;
 }
 
@@ -34,7 +34,7 @@ template <class Calls> double seconds_of(Cuda& device, const Calls& calls) {
 template <class T, class Own, class Finish> void multiply_by_choice(Cuda& device, const ProductOf<T>& p, bool transpose_a, bool transpose_b, const Own& own, const Finish& finish) {
   constexpr int kPartial = 3, kWorkspace = 4, kTrial = 5;  // scratch
   if (p.m == 0 || p.n == 0 || p.k == 0 || p.groups == 0 || !device.products().choose()) return own(p);
-  const bool whole = !p.epilogue.bias && !p.epilogue.pre && !p.epilogue.gelu && !p.epilogue.gelu_of && !p.epilogue.swiglu_of;
+  const bool whole = !p.epilogue.bias && !p.epilogue.pre && !p.epilogue.gelu && !p.epilogue.gelu_of && !p.epilogue.swiglu && !p.epilogue.swiglu_of;
   const auto by_library = [&](const ProductOf<T>& of) {
     LibraryProduct product{of.a, of.b, nullptr, of.epilogue.c, of.m, of.n, of.k, of.groups, of.a_stride, of.b_stride, of.c_stride, transpose_a, transpose_b, sizeof(T) == 2, of.epilogue.c_is_bf16};
     if (whole) product.addend = of.epilogue.accumulate ? of.epilogue.c : of.epilogue.residual;

@@ -16,6 +16,11 @@ template <class T> struct ProductOf {
 
 struct Place { int row, column; };
 
+// A tile whose product passes through a gated linear unit (Epilogue::swiglu): half of its columns of b are gates, half what these let pass, n / 2 further on. There
+// are as many such tiles as others; a tile's first gate is half of its place's column. They are for sums that are not cut.
+template <class S> struct GatedShape : S { static constexpr bool kGated = true; };
+template <class S, bool kGated> using ShapeOf = std::conditional_t<kGated, GatedShape<S>, S>;
+
 // Tiles in columns of 8 tiles, so that those which run at once share rows of a and columns of b in the second-level cache.
 template <int kRows, int kColumns> __device__ __forceinline__ Place tile_place(int64_t m, int64_t n, unsigned tile) {
   constexpr unsigned kBand = 8;

@@ -381,7 +381,7 @@ struct Gated {
   int64_t groups = 0;
 };
 
-void gated_case(const Gated& s, Type type, bool backward) {
+template <class Devices> void gated_case(const Gated& s, Type type, bool backward, const Devices& devices) {
   const int64_t parts = s.groups ? s.groups : 1, rows = parts * s.m, n = backward ? s.hidden : 2 * s.hidden;
   const auto make = [&](int64_t count, unsigned seed, float scale = 1) { return type == Type::bf16 ? test::rounded(test::normal(count, seed, scale)) : test::normal(count, seed, scale); };
   const unsigned seed = static_cast<unsigned>(s.m * 7919 + s.hidden * 104729 + s.k);
@@ -424,7 +424,7 @@ void gated_case(const Gated& s, Type type, bool backward) {
   }
   if (type == Type::bf16) simple.c = test::rounded(simple.c), simple.pre = test::rounded(simple.pre);
   Outputs first;
-  on_devices([&](Device& device, const std::string& name, bool is_first) {
+  devices([&](Device& device, const std::string& name, bool is_first) {
     const Outputs got = compute(type, [&](const auto& op) { run_op(device, op); });
     const std::string what = std::string(backward ? "matmul_swiglu_gradient " : "matmul_swiglu ") + std::to_string(parts) + " of " + std::to_string(s.m) + "x" + std::to_string(s.hidden) + "x" + std::to_string(s.k) +
                              (s.transpose_b ? " transpose_b " : " ") + (s.extras ? "bias pre " : "") + name_of(type) + ", " + name;
@@ -445,7 +445,20 @@ TEST(matmul_gated) {
   for (const Gated& s : {Gated{1, 1, 1, false, true}, {1, 97, 31, false, false}, {3, 5, 7, true, true}, {13, 16, 16, false, true}, {64, 33, 40, true, false}, {65, 33, 40, false, true}, {80, 48, 0, false, true},
                          {131, 70, 65, false, false}, {136, 72, 88, true, true}, {70, 19, 1100, false, true}, {97, 31, 2200, true, false}, {75, 40, 4500, false, true}, {40, 72, 24, false, true, 3}, {9, 17, 20, true, false, 2}})
     for (const Type type : {Type::f32, Type::bf16})
-      for (const bool backward : {false, true}) gated_case(s, type, backward);
+      for (const bool backward : {false, true}) gated_case(s, type, backward, kDevices);
+}
+
+// A GPU's tile is half gates, half what these let pass: several tiles and parts of them, rows that the copy engine takes, and gates whose place in b is not aligned.
+TEST(matmul_gated_tiles) {
+  for (auto [m, hidden, k, groups] : {std::array<int64_t, 4>{264, 200, 72, 0}, {136, 132, 72, 0}, {72, 136, 88, 0}, {72, 136, 88, 3}, {67, 131, 40, 2}, {40, 28, 24, 0}})
+    for (const bool transpose_b : {false, true})
+      for (const Type type : {Type::f32, Type::bf16}) gated_case({m, hidden, k, transpose_b, (m + transpose_b) % 2 == 0, groups}, type, false, kDevices);
+}
+
+TEST(matmul_gated_by_cublaslt) {
+  for (const Gated& s : {Gated{1, 97, 31, false, true}, {40, 24, 16, true, true}, {29, 31, 300, false, false}, {7, 5, 0, true, true}, {5, 72, 24, false, true, 3}, {9, 17, 20, true, false, 2}})
+    for (const Type type : {Type::f32, Type::bf16})
+      for (const bool backward : {false, true}) gated_case(s, type, backward, kLibraryDevices);
 }
 
 TEST(matmul_gated_checks) {
