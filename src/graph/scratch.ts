@@ -72,9 +72,9 @@ function needOfProduct({ groups, m, n, steps, threads }: { groups: number; m: nu
   const rows = up(m, 14), columns = up(n, 32), sharesRows = m <= n && 4 * rows * blockSteps <= MIB && 4 * rows * steps <= MOST_PACKED
   const shared = sharesRows ? 4 * rows * steps : Math.min(4 * columns * steps, Math.max(MOST_PACKED, 4 * 32 * steps))
   const splits = Math.max(1, Math.min(Math.floor(16 / (Math.ceil(m / 112) * Math.ceil(n / 256))), blocks, Math.floor(MOST_PACKED / (4 * m * n))))
-  const together = Math.min(groups, Math.max(1, Math.floor(GROUPED / shared))), parts = Math.ceil(threads / (together * splits))
+  const together = Math.min(groups, Math.max(1, Math.floor(GROUPED / shared))), tasks = together * splits, parts = threads === 1 ? 1 : Math.ceil(((tasks < threads ? 2 : 4) * threads) / tasks)
   const partial = splits > 1 ? together * splits * 4 * rows * columns : 0, ownSums = (taskRows: number, taskColumns: number): number => (blocks > 1 && splits === 1 ? 4 * taskRows * taskColumns : 0)
-  if (deep && parts <= 2) {
+  if (deep && Math.ceil(threads / tasks) <= 2) {
     const ownRows = Math.min(rows, m > n ? up(OWN_BLOCK / (4 * blockSteps), 14) : rows), ownColumns = Math.min(columns, m > n ? columns : up(OWN_BLOCK / (4 * blockSteps), 32))
     return { partial, ownPacked: 4 * blockSteps * (ownRows + ownColumns), ownSums: ownSums(rows, columns) / parts }
   }

@@ -72,8 +72,9 @@ NICHELM_INLINE Plan plan_product(int64_t groups, int64_t m, int64_t n, int64_t k
   if (!plan.small) plan.groups = least(plan.groups, divide_up(kThreadShare * threads, m * n * most(1, k)));
   if (plan.small) plan.task_rows = plan.row_panels;
 
-  const int64_t tasks = plan.groups * plan.splits, parts = divide_up(threads, tasks);
-  plan.deep = deep && !plan.small && parts <= 2;
+  // Several tasks a thread, so that none waits long for the last; each part packs the narrower operand again, so there are few.
+  const int64_t tasks = plan.groups * plan.splits, parts = threads == 1 ? 1 : divide_up((tasks < threads ? 2 : 4) * int64_t{threads}, tasks);
+  plan.deep = deep && !plan.small && divide_up(threads, tasks) <= 2;
   if (plan.deep) {
     plan.strip_panels = plan.column_panels;
     plan.own_rows = most(1, plan.own_rows / 2), plan.own_columns = most(1, plan.own_columns / 2);
