@@ -119,14 +119,15 @@ int run_cuda_benchmarks(const Arguments& arguments) {
 
 int run_benchmarks(const Arguments& arguments) {
   Cpu device(arguments.threads, arguments.isa);
-  int found = 0;
+  int found = 0, lines = 0;
   for (const auto& entry : benchmark::entries()) {
     if (entry.name.find(arguments.name) == std::string::npos) continue;
     ++found;
     if (!arguments.json) std::printf("%s, %s, threads %d\n%-36s %-22s %-5s %10s %9s %7s %8s\n", entry.name.c_str(), name_of(device.isa()), device.threads(), "what", "shape", "type", "ms", "GFLOP/s", "peak", "GB/s");
-    for (const Result& result : entry.body(device)) arguments.json ? print_json(result, about(device)) : print_row(result);
+    for (const Result& result : entry.body(device)) ++lines, arguments.json ? print_json(result, about(device)) : print_row(result);
     std::fflush(stdout);
   }
+  if (found && !lines) throw Error(ErrorCode::argument, "--case: no line of these benchmarks has that text in it");
   if (found) return 0;
   std::fprintf(stderr, "no benchmark has '%s' in its name; there are:", arguments.name.c_str());
   for (const auto& entry : benchmark::entries()) std::fprintf(stderr, " %s", entry.name.c_str());
