@@ -96,7 +96,7 @@ export class Estimate {
     for (const { name, complete, cost: { model, ...cost } } of stages) {
       planned.push({ name, cached: complete, ...cost, ...(cost.flops === undefined || !model ? {} : { seconds: cost.flops / await this.#pace(model) }) })
     }
-    const todo = planned.filter(stage => !stage.cached), sum = (values: (number | undefined)[]) => values.reduce<number>((total, value) => total + (value ?? 0), 0)
+    const missing = planned.filter(stage => !stage.cached), sum = (values: (number | undefined)[]) => values.reduce<number>((total, value) => total + (value ?? 0), 0)
     const available = this.steps.device.describe().availableMemory, most = this.#together(planned, 'memoryBytes')
     if (available >= 0 && most > available) {
       throw new NichelmError('RESOURCE', `training needs ${mebibytes(most)}, but ${mebibytes(available)} are free`, { fix: 'Raise pretrain.accumulate or finetune.accumulate, set pretrain.recompute or finetune.recompute, or lower batch, corpus.context or the model\'s sizes.' })
@@ -104,7 +104,7 @@ export class Estimate {
     // What a GPU holds is in its own memory.
     const program = this.steps.device.describe().gpu ? 0 : this.#program + (stages.some(({ complete, definition }) => !complete && definition?.early) ? READING : 0)
     return {
-      parameters: countModel(this.config(this.setup.model)).parameters, memoryBytes: program + most, recomputedMemoryBytes: program + this.#together(planned, 'recomputedMemoryBytes'), flops: sum(todo.map(stage => stage.flops)), seconds: sum(todo.map(stage => stage.seconds)),
+      parameters: countModel(this.config(this.setup.model)).parameters, memoryBytes: program + most, recomputedMemoryBytes: program + this.#together(planned, 'recomputedMemoryBytes'), flops: sum(missing.map(stage => stage.flops)), seconds: sum(missing.map(stage => stage.seconds)),
       basis: [...this.#bases].join(', ') || 'nothing that trains', stages: planned,
     }
   }
@@ -143,10 +143,10 @@ export function planText({ name, output }: { name: string; output: string }, pla
   const width = Math.max(...plan.stages.map(stage => stage.name.length))
   const facts = ({ tokens, flops, seconds }: PlannedStage) => tokens === undefined ? '' : `at most ${(tokens / 1e6).toFixed(2)}M tokens, ${flops!.toExponential(1)} FLOPs, ${duration(seconds!)}`
   const lines = plan.stages.map(stage => `${stage.name.padEnd(width)}  ${stage.cached ? 'cached' : `to do   ${facts(stage)}`}`.trimEnd())
-  const todo = plan.stages.filter(stage => !stage.cached).length
+  const missing = plan.stages.filter(stage => !stage.cached).length
   return [
     ...lines, '',
-    `${name}: ${todo} of ${plan.stages.length} stages to do, in ${output}`,
+    `${name}: ${missing} of ${plan.stages.length} stages to do, in ${output}`,
     `parameters  ${plan.parameters.toLocaleString('en')} of the small model`,
     `memory      ${mebibytes(plan.memoryBytes)} while it trains, the program itself included${plan.recomputedMemoryBytes < plan.memoryBytes ? `; ${mebibytes(plan.recomputedMemoryBytes)} with recompute: blocks` : ''}`,
     `FLOPs       ${plan.flops.toExponential(2)} of training at most`,
