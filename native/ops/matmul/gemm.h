@@ -187,10 +187,7 @@ template <class Kind, class T, class C> class Product {
     for (int64_t c = columns.first; c < columns.last; ++c) {
       const int64_t column_count = columns_of(c), tile_columns = epilogue_.swiglu ? kColumns : column_count;
       const uint32_t* const b_panel = b + (c - columns.first) * steps * kColumns;
-      if (far && c + 1 < columns.last) {
-        const int64_t bytes = steps * kColumns * 4;
-        ahead.panel = Ahead::Rows(b_panel + steps * kColumns, bytes, bytes, 1);
-      }
+      if (far && c + 1 < columns.last) ahead.panel = {reinterpret_cast<const char*>(b_panel + steps * kColumns), steps * kColumns * 4 / 64};
       for (int64_t r = rows.first; r < rows.last; ++r) {
         const int64_t row_count = rows_of(r);
         float* tile = plan_.splits > 1 ? partial_tile(task.group, task.split, c, r)
@@ -198,6 +195,7 @@ template <class Kind, class T, class C> class Product {
                                        : tile_here;
         const uint32_t* const a_panel = a + (r - rows.first) * steps * kRows;
         const bool add = block > task.block_first;
+        if (task.waiting) ahead.after = ahead.panel, ahead.panel = {reinterpret_cast<const char*>(tile), kTile * 4 / 64};
         if (!done) {
           micro_kernel_for<Kind>(row_count, tile_columns)(steps, a_panel, b_panel, tile, add, ahead);
           continue;
