@@ -1,5 +1,6 @@
 #include "runtime/cpu.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace nichelm {
@@ -103,7 +104,22 @@ void* Cpu::grow(Buffer& buffer, int64_t bytes) {
   return buffer.data;
 }
 
-void* Cpu::scratch(int thread, int64_t bytes, int slot) { return grow(scratch_[static_cast<size_t>(thread)][static_cast<size_t>(slot)], bytes); }
+void* Cpu::scratch(int thread, int64_t bytes, int slot) {
+  Buffer& buffer = scratch_[static_cast<size_t>(thread)][static_cast<size_t>(slot)];
+  if (buffer.bytes < bytes) uneven_.store(true, std::memory_order_relaxed);
+  return grow(buffer, bytes);
+}
+
+void Cpu::even_scratch() {
+  if (!uneven_.load(std::memory_order_relaxed)) return;
+  for (size_t slot = 0; slot < kSlots; ++slot) {
+    int64_t most = 0;
+    for (const auto& buffers : scratch_) most = std::max(most, buffers[slot].bytes);
+    for (auto& buffers : scratch_) grow(buffers[slot], most);
+  }
+  uneven_.store(false, std::memory_order_relaxed);
+}
+
 void* Cpu::shared_scratch(int64_t bytes, int slot) { return grow(shared_[static_cast<size_t>(slot)], bytes); }
 
 }  // namespace nichelm

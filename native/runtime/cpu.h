@@ -28,23 +28,16 @@ class Cpu {
   int threads() const { return pool_.threads(); }
   Isa isa() const { return isa_; }
 
-  // Calls body(first, last) on disjoint contiguous ranges that cover [0, count), one a thread.
+  // Calls body(first, last) on disjoint contiguous ranges that cover [0, count), as many as there are threads.
   template <class Body> void split(int64_t count, const Body& body) {
-    const int parts = count < threads() ? static_cast<int>(count < 1 ? 1 : count) : threads();
-    if (parts == 1) { if (count > 0) body(int64_t{0}, count); return; }
-    struct Job { const Body& body; int64_t count; int parts; } job{body, count, parts};
-    pool_.run([](void* context, int thread) {
-      const Job& j = *static_cast<Job*>(context);
-      if (thread >= j.parts) return;
-      const int64_t first = j.count * thread / j.parts, last = j.count * (thread + 1) / j.parts;
-      if (first < last) j.body(first, last);
-    }, &job);
+    const int64_t parts = count < threads() ? count : threads();
+    each(parts, [&](int64_t part, int) { body(count * part / parts, count * (part + 1) / parts); });
   }
 
   // Calls body(task, thread) for every task in [0, tasks); threads take the next task when they are free.
   template <class Body> void each(int64_t tasks, const Body& body) {
-    if (tasks <= 0) return;
-    if (threads() == 1 || tasks == 1) { for (int64_t t = 0; t < tasks; ++t) body(t, 0); return; }
+    if (threads() == 1 || tasks <= 1) { for (int64_t t = 0; t < tasks; ++t) body(t, 0); return; }
+    even_scratch();
     struct Job { const Body& body; int64_t tasks; std::atomic<int64_t> next; } job{body, tasks, {0}};
     pool_.run([](void* context, int thread) {
       Job& j = *static_cast<Job*>(context);
@@ -52,8 +45,9 @@ class Cpu {
     }, &job);
   }
 
-  // Memory of one thread that lasts until its next call, 64-byte aligned. It grows on first use and is kept: no allocation in later steps.
-  // slot tells apart buffers that are held at once (a caller and the product it calls).
+  // Memory of one thread that lasts until the end of its task, or its next call, 64-byte aligned. It grows on first use and is kept, and the next time that
+  // threads work together all get as much, whoever had that task: no allocation in later steps. slot tells apart buffers that are held at once (a caller and
+  // the product it calls).
   void* scratch(int thread, int64_t bytes, int slot = 0);
   // One buffer that all threads share; call it outside split and each.
   void* shared_scratch(int64_t bytes, int slot = 0);
@@ -63,11 +57,13 @@ class Cpu {
   struct Buffer { void* data = nullptr; int64_t bytes = 0; ~Buffer(); };
   static constexpr int kSlots = 4;
   void* grow(Buffer& buffer, int64_t bytes);
+  void even_scratch();
 
   Isa isa_;
   Pool pool_;
   std::vector<std::array<Buffer, kSlots>> scratch_;
   std::array<Buffer, kSlots> shared_;
+  std::atomic<bool> uneven_{false};  // a thread's scratch has grown
   std::atomic<int64_t> scratch_bytes_{0};
 };
 

@@ -1,5 +1,6 @@
 #include "runtime/pool.h"
 
+#include <chrono>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -13,8 +14,14 @@
 namespace nichelm {
 namespace {
 
-// About 50 us: longer than the gaps between the kernels of one step, short enough to leave the core to others between steps.
-constexpr int kSpins = 2000;
+// Workers wait so long before they sleep: longer than the gaps between the kernels of a step and between two steps, short enough to leave the core to others.
+// To wake up takes 20 us, or milliseconds where the system puts the thread on a core that is busy.
+constexpr auto kSpinning = std::chrono::microseconds(200);
+constexpr int kSpins = 64;    // between looks at the clock
+constexpr int kWaits = 4000;  // of the caller for workers that are still at a task, before it lets others have its core
+
+constexpr uint64_t kOpen = uint64_t{1} << 31, kInside = kOpen - 1;
+constexpr uint32_t job_of(uint64_t state) { return static_cast<uint32_t>(state >> 32); }
 
 inline void pause() {
 #ifdef __x86_64__
@@ -44,13 +51,15 @@ void Pool::stop() {
 
 void Pool::run(void (*task)(void*, int), void* context) {
   if (workers_.empty()) return task(context, 0);
-  task_ = task, context_ = context;
-  running_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-  generation_.fetch_add(1);
+  task_ = task, context_ = context;  // which nobody reads now: the last job was closed and left
+  const uint32_t job = generation_.load(std::memory_order_relaxed) + 1;
+  state_.store(uint64_t{job} << 32 | kOpen, std::memory_order_release);
+  generation_.store(job);
   if (sleeping_.load() > 0) generation_.notify_all();
   attempt(0);
-  for (int spins = 0; running_.load(std::memory_order_acquire) > 0; ++spins)
-    spins < kSpins ? pause() : std::this_thread::yield();
+  state_.fetch_and(~kOpen, std::memory_order_acq_rel);
+  for (int spins = 0; state_.load(std::memory_order_acquire) & kInside; ++spins)
+    spins < kWaits ? pause() : std::this_thread::yield();
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
@@ -63,20 +72,35 @@ void Pool::attempt(int thread) {
   }
 }
 
+// Whether this worker is at a job now that it has not seen yet.
+bool Pool::join(uint32_t& seen) {
+  uint64_t state = state_.load(std::memory_order_acquire);
+  while ((state & kOpen) && job_of(state) != seen)
+    if (state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel, std::memory_order_acquire)) {
+      seen = job_of(state);
+      return true;
+    }
+  return false;
+}
+
 void Pool::work(int thread) {
   uint32_t seen = 0;
+  auto last = std::chrono::steady_clock::now();  // when there was something to do
   for (;;) {
-    int spins = 0;
-    while (generation_.load(std::memory_order_acquire) == seen) {
-      if (++spins < kSpins) { pause(); continue; }
-      sleeping_.fetch_add(1);
-      generation_.wait(seen);
-      sleeping_.fetch_sub(1);
-    }
-    seen = generation_.load(std::memory_order_acquire);
+    const uint32_t generation = generation_.load(std::memory_order_acquire);
     if (stop_) return;
-    attempt(thread);
-    running_.fetch_sub(1, std::memory_order_release);
+    if (join(seen)) {
+      attempt(thread);
+      state_.fetch_sub(1, std::memory_order_release);
+      last = std::chrono::steady_clock::now();
+      continue;
+    }
+    for (int spins = 0; spins < kSpins && generation_.load(std::memory_order_relaxed) == generation; ++spins) pause();
+    if (std::chrono::steady_clock::now() - last < kSpinning) continue;
+    sleeping_.fetch_add(1);
+    generation_.wait(generation);
+    sleeping_.fetch_sub(1);
+    last = std::chrono::steady_clock::now();
   }
 }
 

@@ -1,21 +1,69 @@
-// The pool: every thread runs each job once, what a task throws reaches the caller, and many short jobs in a row end.
+// The pool: a job runs once on the threads that come to it, what a task throws reaches the caller, and many short jobs in a row end.
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "runtime/cpu.h"
 #include "test/test.h"
 
 using namespace nichelm;
 
-TEST(pool_runs_each_job_on_every_thread) {
+// A job that ends on no thread before all have come to it.
+class Gathering {
+ public:
+  explicit Gathering(int threads) : threads_(threads) {}
+  void gather() {
+    ++came_;
+    while (came_ < threads_) std::this_thread::yield();
+  }
+
+ private:
+  const int threads_;
+  std::atomic<int> came_{0};
+};
+
+TEST(pool_runs_each_job_once_on_the_caller_and_on_the_workers_that_come) {
   for (int threads = 1; threads <= 8; ++threads) {
     Pool pool(threads);
-    std::vector<int64_t> ran(static_cast<size_t>(threads));
-    for (int job = 0; job < 2000; ++job) pool.run([](void* context, int thread) { ++(*static_cast<std::vector<int64_t>*>(context))[static_cast<size_t>(thread)]; }, &ran);
-    for (const int64_t times : ran) EXPECT(times == 2000, std::to_string(threads) + " threads: a thread ran " + std::to_string(times) + " of 2000 jobs");
+    std::vector<int64_t> ran(static_cast<size_t>(threads)), before;
+    for (int job = 0; job < 2000; ++job) {
+      before = ran;
+      pool.run([](void* context, int thread) { ++(*static_cast<std::vector<int64_t>*>(context))[static_cast<size_t>(thread)]; }, &ran);
+      bool once = ran[0] == job + 1;
+      for (size_t t = 0; t < ran.size(); ++t) once = once && ran[t] - before[t] <= 1;
+      EXPECT(once, std::to_string(threads) + " threads: the caller ran " + std::to_string(ran[0]) + " of " + std::to_string(job + 1) + " jobs, or a worker one twice");
+    }
+    for (int job = 0; job < 20; ++job) {
+      Gathering all(threads);
+      pool.run([](void* context, int) { static_cast<Gathering*>(context)->gather(); }, &all);  // does not end if a worker stays away from a job that lasts
+    }
   }
+}
+
+TEST(pool_does_not_wait_for_workers_that_do_not_come) {
+  for (int round = 0; round < 50; ++round) {
+    Cpu cpu(4, Isa::portable);
+    std::this_thread::sleep_for(std::chrono::milliseconds(round % 2));  // workers are not started yet, or asleep
+    std::vector<int> times(64);
+    cpu.each(64, [&](int64_t task, int) { ++times[static_cast<size_t>(task)]; });
+    EXPECT(times == std::vector<int>(64, 1), "each task is done once, whoever is there");
+  }
+}
+
+TEST(cpu_threads_have_equal_scratch) {
+  Cpu cpu(4, Isa::portable);
+  const auto nothing = [](int64_t, int) {};
+  cpu.each(2, [&](int64_t task, int thread) { if (task) cpu.scratch(thread, 1 << 20, 1); });
+  cpu.each(2, nothing);
+  const int64_t held = cpu.scratch_bytes();
+  EXPECT(held == 4 << 20, std::to_string(held) + " bytes");
+  for (int round = 0; round < 20; ++round) cpu.each(8, [&](int64_t, int thread) { cpu.scratch(thread, 1 << 20, 1); });
+  EXPECT(cpu.scratch_bytes() == held, "whichever threads have the tasks, none grows");
 }
 
 // Only where it is asked for: neighbouring panels packed with whole registers whose ends lie across each other, which scripts/sanitize wants to be told of.
@@ -35,19 +83,27 @@ TEST(pool_race_on_purpose) {
 }
 
 TEST(pool_throws_what_a_task_throws) {
+  struct Job {
+    Gathering all;
+    int thrower;
+  };
   for (int threads = 1; threads <= 8; ++threads)
     for (int thrower = 0; thrower < threads; ++thrower) {
       Pool pool(threads);
       std::string caught;
+      Job job{Gathering(threads), thrower};
       try {
-        pool.run([](void* context, int thread) { if (thread == *static_cast<int*>(context)) throw std::runtime_error("from " + std::to_string(thread)); }, &thrower);
+        pool.run([](void* context, int thread) {
+          Job& j = *static_cast<Job*>(context);
+          j.all.gather();
+          if (thread == j.thrower) throw std::runtime_error("from " + std::to_string(thread));
+        }, &job);
       } catch (const std::runtime_error& e) {
         caught = e.what();
       }
       EXPECT(caught == "from " + std::to_string(thrower), "threw '" + caught + "'");
-      std::atomic<int> ran{0};
-      pool.run([](void* context, int) { ++*static_cast<std::atomic<int>*>(context); }, &ran);
-      EXPECT(ran == threads, "the pool must be of use after an exception");
+      Gathering again(threads);
+      pool.run([](void* context, int) { static_cast<Gathering*>(context)->gather(); }, &again);  // which ends if the pool is of use after an exception
     }
 }
 

@@ -1,5 +1,5 @@
-// A program that has run once runs again without an allocation by new and without starting a thread. (Scratch memory, which the device counts itself, may
-// still grow where a thread gets a task for the first time.) That no kernel of any op asks for memory, every test of an op checks (test/devices.h).
+// Programs that have run once run again without an allocation by new and without starting a thread; once the device has evened out what its threads hold,
+// which the next run does, scratch memory stays as it is too. That no kernel of any op asks for memory, every test of an op checks (test/devices.h).
 #include <filesystem>
 #include <new>
 
@@ -25,7 +25,7 @@ int64_t threads_of_process() {
   return count;
 }
 
-// Runs the programs, one after the other, once and then five times more.
+// Runs the programs, one after the other, twice and then five times more.
 void expect_steady(const std::string& what, const std::vector<std::string>& texts, int64_t bytes) {
   for (const int isa : test::isas()) {
     const Arena arena(bytes);
@@ -34,11 +34,14 @@ void expect_steady(const std::string& what, const std::vector<std::string>& text
     for (const std::string& text : texts) programs.emplace_back(text, arena, cpu.isa());
     for (const Program& program : programs) program.run(cpu);
     const int64_t threads = threads_of_process(), before = test::allocations();
+    for (const Program& program : programs) program.run(cpu);
+    const int64_t held = cpu.scratch_bytes();
     for (int step = 0; step < 5; ++step)
       for (const Program& program : programs) program.run(cpu);
     const int64_t times = test::allocations() - before;
     const std::string where = what + ", " + name_of(cpu.isa());
     EXPECT(times == 0, where + ": asked for memory " + std::to_string(times) + " times");
+    EXPECT(cpu.scratch_bytes() == held, where + ": scratch memory has grown from " + std::to_string(held) + " to " + std::to_string(cpu.scratch_bytes()) + " bytes");
     EXPECT(threads_of_process() == threads, where + ": there are other threads than before");
   }
 }
