@@ -17,7 +17,7 @@ namespace {
 // Workers wait so long before they sleep: longer than the gaps between the kernels of a step and between two steps, short enough to leave the core to others.
 // To wake up takes 20 us, or milliseconds where the system puts the thread on a core that is busy.
 constexpr auto kSpinning = std::chrono::microseconds(200);
-constexpr int kSpins = 64;    // between looks at the clock
+constexpr int kSpins = 64;    // before a look at the clock, and a chance for who else wants the core: the caller itself, if the worker has been put there
 constexpr int kWaits = 4000;  // of the caller for workers that are still at a task, before it lets others have its core
 
 constexpr uint64_t kOpen = uint64_t{1} << 31, kInside = kOpen - 1;
@@ -96,7 +96,10 @@ void Pool::work(int thread) {
       continue;
     }
     for (int spins = 0; spins < kSpins && generation_.load(std::memory_order_relaxed) == generation; ++spins) pause();
-    if (std::chrono::steady_clock::now() - last < kSpinning) continue;
+    if (std::chrono::steady_clock::now() - last < kSpinning) {
+      std::this_thread::yield();
+      continue;
+    }
     sleeping_.fetch_add(1);
     generation_.wait(generation);
     sleeping_.fetch_sub(1);
