@@ -21,15 +21,18 @@ double streaming(Cpu& device, const float* x, float* y) {
 std::vector<Result> elementwise(Cpu& device) {
   Aligned<float> a(kSize, 0.5f), b(kSize, 0.25f), c(kSize, 0.125f), d(kSize, 0.0625f), list(4 * kWidth, 1), rows(2 * kRows, 0.5f);
   Aligned<float> clip{1}, schedule{1e-6f, 1, 1};
-  const double stream = streaming(device, a.data(), b.data());
+  double before = streaming(device, a.data(), b.data());
   std::vector<Result> results;
+  // Beside the faster of streaming just before and just after: what else a shared machine does changes from second to second.
   const auto add = [&](const char* what, Type type, double bytes, double seconds) {
+    const double after = streaming(device, a.data(), b.data());
     Result r;
     r.benchmark = "elementwise", r.what = what, r.shape = std::to_string(kRows) + " x " + std::to_string(kWidth), r.type = name_of(type);
-    r.seconds = seconds, r.bytes = bytes / seconds, r.peak_bytes = stream;
+    r.seconds = seconds, r.bytes = bytes / seconds, r.peak_bytes = std::max(before, after);
+    before = after;
     results.push_back(r);
   };
-  add("streaming, y = 2 x", Type::f32, 8.0 * kSize, 8.0 * kSize / stream);
+  add("streaming, y = 2 x", Type::f32, 8.0 * kSize, 8.0 * kSize / before);
   for (const Type type : {Type::f32, Type::bf16}) {
     const double each = static_cast<double>(bytes_of(type)) * kSize;
     const auto table = [&](Aligned<float>& data) { return Tensor{data.data(), type, 2, {kRows, kWidth}}; };

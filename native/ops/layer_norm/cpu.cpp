@@ -40,7 +40,8 @@ template <class T> void layer_norm(Cpu& device, const LayerNorm& op) {
   });
 }
 
-// gains, biases: sums of this row's chunk, null where nobody asks for them. Each pass reads an element of every operand before dx is written there, so dx may lie in residual.
+// gains, biases: sums of this row's chunk, null where nobody asks for them. In f32 each pass asks for half of the lines that the next row wants: its second pass
+// alone would leave memory without work during the first. In bf16, where arithmetic takes as long as memory, that is slower. Each pass reads an element of every operand before dx is written there, so dx may lie in residual.
 template <class T> void gradient_row(const LayerNormGradient& op, int64_t row, float* gains, float* biases) {
   const int64_t width = op.x.width();
   const float* gain = op.gain.as<float>();
@@ -51,6 +52,7 @@ template <class T> void gradient_row(const LayerNormGradient& op, int64_t row, f
   Several<kOfLine<T>> sum_g = {}, sum_gn = {};
   over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
     const auto d = load_several<n()>(dy + i, lanes), normal = inside((load_several<n()>(x + i, lanes) - mean) * scale, lanes), g = d * load_several<n()>(gain + i, lanes);
+    if constexpr (sizeof(T) == 4) fetch_several<n(), 2>(x + width + i), fetch_several<n(), 2>(dx + width + i);
     add_to(sum_g, g);
     add_to(sum_gn, g * normal);
     if (gains) store_several(load_several<n()>(gains + i, lanes) + d * normal, gains + i, lanes);
@@ -58,9 +60,9 @@ template <class T> void gradient_row(const LayerNormGradient& op, int64_t row, f
   });
   const float mean_g = sum_of(sum_g) / static_cast<float>(width), mean_gn = sum_of(sum_gn) / static_cast<float>(width), of_one = scale * mean_g, of_deviation = scale * (scale * mean_gn);
   over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
-    fetch_several<n(), 2>(x + width + i), fetch_several<n(), 2>(dy + width + i);
+    if constexpr (sizeof(T) == 2) fetch_several<n(), 2>(x + width + i);
+    fetch_several<n(), 2>(dy + width + i);
     if (residual) fetch_several<n(), 2>(residual + width + i);
-    if constexpr (sizeof(T) == 4) fetch_several<n(), 2>(dx + width + i);
     const auto g = load_several<n()>(dy + i, lanes) * load_several<n()>(gain + i, lanes), deviation = load_several<n()>(x + i, lanes) - mean;
     std::decay_t<decltype(g)> d;
     if constexpr (sizeof(T) == 2) d = g * scale - of_one - deviation * of_deviation;

@@ -46,6 +46,7 @@ template <class T> void gradient_row(const RmsNormGradient& op, int64_t row, flo
   T* dx = op.dx.as<T>() + row * width;
   Several<kOfLine<T>> sum_gn = {};  // of g n, n = x scale
   over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+    if constexpr (sizeof(T) == 4) fetch_several<n(), 2>(x + width + i), fetch_several<n(), 2>(dx + width + i);
     const auto dn = load_several<n()>(dy + i, lanes) * (load_several<n()>(x + i, lanes) * scale);
     add_to(sum_gn, dn * load_several<n()>(gain + i, lanes));
     if (gains) store_several(load_several<n()>(gains + i, lanes) + dn, gains + i, lanes);
@@ -53,7 +54,7 @@ template <class T> void gradient_row(const RmsNormGradient& op, int64_t row, flo
   const float mean_gn = sum_of(sum_gn) / static_cast<float>(width), of_x = scale * (scale * mean_gn);
   over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
     if constexpr (sizeof(T) == 4) {
-      fetch_several<n(), 2>(x + width + i), fetch_several<n(), 2>(dy + width + i);
+      fetch_several<n(), 2>(dy + width + i);
       if (residual) fetch_several<n(), 2>(residual + width + i);
     }
     const auto g = load_several<n()>(dy + i, lanes) * load_several<n()>(gain + i, lanes), v = load_several<n()>(x + i, lanes);
