@@ -1,6 +1,9 @@
 // Benchmarks: functions of the library that measure and return results; who prints them is another matter (main.cpp here, the command line above).
 #pragma once
+#include <sys/mman.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <new>
 #include <string>
 #include <vector>
@@ -10,16 +13,28 @@
 
 namespace nichelm::benchmark {
 
-// Memory on cache lines of its own, as a program's tensors have it. Large std::vectors begin 16 bytes behind a line: every access of 64 bytes would touch two.
-template <class T> struct OnLines {
+// Memory as a program's tensors have it: on cache lines of its own, in large pages where there is much of it. Large std::vectors begin 16 bytes behind a line:
+// every access of 64 bytes would touch two.
+template <class T> struct LikeTensors {
   using value_type = T;
-  OnLines() = default;
-  template <class U> OnLines(const OnLines<U>&) {}
-  T* allocate(size_t count) { return static_cast<T*>(::operator new(count * sizeof(T), std::align_val_t{64})); }
-  void deallocate(T* data, size_t) { ::operator delete(data, std::align_val_t{64}); }
-  template <class U> bool operator==(const OnLines<U>&) const { return true; }
+  LikeTensors() = default;
+  template <class U> LikeTensors(const LikeTensors<U>&) {}
+  T* allocate(size_t count) {
+    const size_t bytes = count * sizeof(T), line = bytes < kLargePage ? 64 : kLargePage;
+    void* data = std::aligned_alloc(line, (bytes + line - 1) / line * line);
+    if (!data) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+    if (line == kLargePage) madvise(data, bytes, MADV_HUGEPAGE);
+#endif
+    return static_cast<T*>(data);
+  }
+  void deallocate(T* data, size_t) { std::free(data); }
+  template <class U> bool operator==(const LikeTensors<U>&) const { return true; }
+
+ private:
+  static constexpr size_t kLargePage = 2 << 20;
 };
-template <class T> using Aligned = std::vector<T, OnLines<T>>;
+template <class T> using Aligned = std::vector<T, LikeTensors<T>>;
 
 // One line of a table. Rates are per second; a rate that does not apply is 0.
 struct Result {
