@@ -8,6 +8,7 @@
 #endif
 
 #include <functional>
+#include <string>
 
 #include "cuda/registry.h"
 #include "runtime/bf16.h"
@@ -31,6 +32,7 @@ class Cuda {
   template <class... Parameters, class... Arguments>
   void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, unsigned threads, size_t shared, Arguments... arguments) {
     if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+    check_grid(name, grid);
 #ifdef __CUDACC__
     if (shared > 48 << 10) check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)), name);
     cudaLaunchConfig_t config{};
@@ -59,6 +61,12 @@ class Cuda {
   virtual double seconds(const std::function<void()>& calls, int times) = 0;  // of one of so many runs of the calls, by the device's clock; not while recording
 
  protected:
+  static void check_grid(const char* name, dim3 grid) {
+    constexpr unsigned kMost = 65535;  // along the second and third axis, on every GPU
+    if (grid.y > kMost || grid.z > kMost)
+      throw Error(ErrorCode::argument, std::string("CUDA: ") + name + " would need a grid of " + std::to_string(grid.x) + " x " + std::to_string(grid.y) + " x " + std::to_string(grid.z) +
+                                           " blocks, and a GPU takes 65535 along the last two (rows times heads, or groups): fewer rows at once are needed");
+  }
 #ifdef __CUDACC__
   cudaStream_t stream_ = nullptr;
 #endif

@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(128) probe_store_box(const uint32_t* a, const 
 #if NICHELM_HOPPER
   unsigned char* s = shared_memory<unsigned char>();
   for (int place = 0; place < PrimitiveTensor::kPlaces; ++place) {
-    const auto at = [place](int axis) { return PrimitiveTensor::at(place, axis); };
+    const auto at = [place](int axis) { return PrimitiveTensor::store_at(place, axis); };
     for (int i = threadIdx.x; i < kBoxBytes / 4; i += 128) reinterpret_cast<uint32_t*>(s)[i] = a[place * kBoxBytes / 4 + i];
     fence_async_proxy();
     __syncthreads();
@@ -185,7 +185,8 @@ __global__ void __launch_bounds__(128) probe_product(const __grid_constant__ Ten
   float d[kSums];
 #pragma unroll
   for (int twice = 0; twice < 2; ++twice) {
-    product_fence();
+    if constexpr (kRegisters) product_fence(registers);
+    else product_fence();
 #pragma unroll
     for (int k = 0; k < kDepth / 16; ++k) {
       if constexpr (kRegisters) start_product<kAcrossB>(d, registers[k], advance<kAcrossB>(of_b, k), twice || k);

@@ -31,6 +31,8 @@ struct PrimitiveTensor {
     const int all[kPlaces][4] = {{0, 0, 0, 0}, {64, 8, 2, 1}, {8, -3, 1, 0}, {0, 4, 3, 1}};
     return all[place][axis];
   }
+  // The same, but that a store may not begin before the beginning (PTX, cp.async.bulk.tensor).
+  static constexpr int store_at(int place, int axis) { return at(place, axis) < 0 ? 4 : at(place, axis); }
 };
 // The pipeline's: tiles of 64 words through so many places.
 struct PrimitivePipeline {

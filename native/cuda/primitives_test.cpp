@@ -108,18 +108,21 @@ TEST(primitive_tensor_copies) {
   for (size_t i = 0; i < tensor.size(); ++i) tensor[i] = static_cast<int32_t>(both(static_cast<uint32_t>(2 * i + 1), static_cast<uint32_t>(2 * i + 2)));
   constexpr size_t kBoxWords = T::kRows * 32;
   Words boxes(T::kPlaces * kBoxWords), stored(T::kPlaces * kBoxWords), before(tensor.size(), -1), after = before;
-  for (size_t place = 0; place < T::kPlaces; ++place)
+  const auto each_word = [](size_t place, const auto& begin, const auto& act) {  // of a box: there in shared memory, and here in the tensor, as it is inside
     for (int64_t row = 0; row < T::kRows; ++row)
       for (int64_t word = 0; word < 32; ++word) {
-        const auto at = [place](int axis) { return T::at(static_cast<int>(place), axis); };
-        const int64_t x = at(0) + 2 * word, y = at(1) + row, z = at(2), w = at(3);
+        const int64_t x = begin(0) + 2 * word, y = begin(1) + row, z = begin(2), w = begin(3);
         const bool inside = x < T::kSizes[0] && y >= 0 && y < T::kSizes[1] && z < T::kSizes[2] && w < T::kSizes[3];
-        const size_t here = static_cast<size_t>((x + y * T::kStrides[1] + z * T::kStrides[2] + w * T::kStrides[3]) / 2);
-        const size_t there = place * kBoxWords + static_cast<size_t>(row * 32 + ((word / 4) ^ (row % 8)) * 4 + word % 4);
-        boxes[there] = inside ? tensor[here] : 0;
-        stored[there] = static_cast<int32_t>(0x51000000u + static_cast<uint32_t>(there));
-        if (inside) after[here] = stored[there];
+        act(place * kBoxWords + static_cast<size_t>(row * 32 + ((word / 4) ^ (row % 8)) * 4 + word % 4), inside, static_cast<size_t>((x + y * T::kStrides[1] + z * T::kStrides[2] + w * T::kStrides[3]) / 2));
       }
+  };
+  for (size_t place = 0; place < T::kPlaces; ++place) {
+    each_word(place, [place](int axis) { return T::at(static_cast<int>(place), axis); }, [&](size_t there, bool inside, size_t here) { boxes[there] = inside ? tensor[here] : 0; });
+    each_word(place, [place](int axis) { return T::store_at(static_cast<int>(place), axis); }, [&](size_t there, bool inside, size_t here) {
+      stored[there] = static_cast<int32_t>(0x51000000u + static_cast<uint32_t>(there));
+      if (inside) after[here] = stored[there];
+    });
+  }
   expect_words("tensor load", true, Words(boxes.size(), -1), boxes, [&](Words& c) { return primitive(PrimitiveKind::load_box, words(tensor), words(tensor), words(c)); });
   expect_words("tensor store", true, before, after, [&](Words& c) { return primitive(PrimitiveKind::store_box, words(stored), words(stored), words(c)); });
 }

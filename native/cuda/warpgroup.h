@@ -4,7 +4,7 @@
 // With t a thread of the warpgroup, w = t / 32, l = t % 32: d[4 i + j] is row 16 w + l / 4 + 8 (j / 2), column 8 i + 2 (l % 4) + j % 2. In registers a is as in
 // matrix.h: so d[8 k ..] of one product, rounded in pairs, is columns 16 k .. of the next one's a.
 //
-// The order: product_fence once ordinary code has touched d or a; products; commit_products; wait_products, which says which sums may be touched again.
+// The order: product_fence once ordinary code has touched d or a, which are named where it has, so that the compiler moves nothing of it behind; products; commit_products; wait_products, which says which sums may be touched again.
 #pragma once
 #include "cuda/matrix.h"
 #include "cuda/tensor_map.h"
@@ -26,7 +26,6 @@ template <bool kAcross> __device__ __forceinline__ uint64_t advance(uint64_t ope
 
 #ifdef __CUDACC__
 #if NICHELM_HOPPER
-__device__ __forceinline__ void product_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ __forceinline__ void commit_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 // Keeps the compiler from moving what touches the registers over this place.
 template <class T, int kCount> __device__ __forceinline__ void hold_registers(T (&x)[kCount]) {
@@ -39,6 +38,10 @@ template <class T, int kCount> __device__ __forceinline__ void hold_registers(T 
 template <class T, int kRows, int kCount> __device__ __forceinline__ void hold_registers(T (&x)[kRows][kCount]) {
 #pragma unroll
   for (int i = 0; i < kRows; ++i) hold_registers(x[i]);
+}
+template <class... Touched> __device__ __forceinline__ void product_fence(Touched&... touched) {
+  (hold_registers(touched), ...);
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 }
 // Waits for all groups but the last kBut; then the sums named may be touched.
 template <int kBut, class... Sums> __device__ __forceinline__ void wait_products(Sums&... sums) {
@@ -90,7 +93,7 @@ template <bool kAcrossB, int kSums> __device__ __forceinline__ void start_produc
 }
 #endif
 #else
-inline void product_fence() { emulator::product_fence(); }
+template <class... Touched> void product_fence(Touched&...) { emulator::product_fence(); }
 inline void commit_products() { emulator::commit_products(); }
 template <class T, int kCount> void hold_registers(T (&)[kCount]) {}
 template <int kBut, class... Sums> void wait_products(Sums&...) { emulator::wait_products(kBut, emulator::Place{"wait_products", kBut}); }

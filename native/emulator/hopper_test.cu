@@ -8,7 +8,7 @@ using emulator::Aligned, emulator::expect_access_told, emulator::expect_sound, e
 namespace {
 
 enum Fault : int {
-  none, not_initialised, not_fenced_init, wrong_phase, too_many_bytes, too_few_bytes, too_many_arrivals, no_wait, released_early, released_by_one_warp, askew, outside, no_product_fence, read_early,
+  none, not_initialised, not_fenced_init, wrong_phase, too_many_bytes, too_few_bytes, too_many_arrivals, no_wait, released_early, released_by_one_warp, askew, outside, between_chunks, before_tensor, no_product_fence, read_early,
   not_waited, wrong_swizzle, wrong_tile, diverging, no_proxy_fence, no_barrier, overwritten_store, unwaited_store, unequal_registers
 };
 
@@ -32,7 +32,7 @@ __global__ void pipeline(TensorMap map_a, TensorMap map_b, float* c, Fault fault
         mbarrier_wait(empty + stage.index, fault == wrong_phase ? stage.parity : stage.parity ^ 1);
         mbarrier_expect(full + stage.index, 2 * kBox + (fault == too_many_bytes ? 128 : fault == too_few_bytes ? -128 : 0));
         if (fault == too_many_arrivals) mbarrier_arrive(full + stage.index);
-        load_box(s + stage.index * kBox + (fault == askew ? 128 : 0), &map_a, step * 64, 0, 0, 0, full + stage.index);
+        load_box(s + stage.index * kBox + (fault == askew ? 128 : 0), &map_a, step * 64 + (fault == between_chunks ? 4 : 0), 0, 0, 0, full + stage.index);
         load_box(fault == outside ? s + 2 * kStages * kBox - 1024 : boxes_b + stage.index * kBox, &map_b, step * 64, 0, 0, 0, full + stage.index);
       }
     return;
@@ -76,7 +76,7 @@ __global__ void stored(const Bf16* a, TensorMap map_c, Fault fault) {
     if (fault != no_proxy_fence) fence_async_proxy();
     if (fault != no_barrier) __syncthreads();
     if (threadIdx.x == 0) {
-      store_box(&map_c, 0, half * 32, 0, 0, s), commit_stores();
+      store_box(&map_c, 0, half * 32 - (fault == before_tensor ? 1 : 0), 0, 0, s), commit_stores();
       if (fault != overwritten_store && fault != unwaited_store) wait_stores<0>();
     }
     __syncthreads();
@@ -144,6 +144,7 @@ TEST(hopper_faults_are_told) {
   expect(released_by_one_warp, "may still read it", "while an asynchronous copy writes it");
   expect(askew, "not aligned to 1024 bytes");
   expect(outside, "outside shared memory");
+  expect(between_chunks, "no multiple of 16 bytes");
   expect(no_product_fence, "no product_fence");
   expect(not_waited, "matrix instructions that it did not wait for");
   expect(wrong_swizzle, "without the swizzle");
@@ -167,6 +168,7 @@ TEST(hopper_store_faults_are_told) {
   expect_access_told("has not fenced it", stored, 128, 4096, data, map, no_proxy_fence);
   expect_access_told("without a barrier between", stored, 128, 4096, data, map, no_barrier);
   expect_access_told("may still read it", stored, 128, 4096, data, map, overwritten_store);
+  expect_told("begins before the tensor", stored, 128, 4096, data, map, before_tensor);
   expect_told("stores that it did not wait for", stored, 128, 4096, data, map, unwaited_store);
 }
 

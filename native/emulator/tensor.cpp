@@ -32,6 +32,11 @@ void check_box(const void* shared, const Box& t, Place place) {
   if ((static_cast<const char*>(shared) - shared_memory()) % 1024) fail("%s:%d: a box is not aligned to 1024 bytes of shared memory", place.file, place.line);
 }
 
+// PTX, "Tensors": the address of a box must be aligned to 16 bytes; a row that begins elsewhere is an illegal instruction on sm_90.
+void check_beginning(const int (&at)[4], Place place) {
+  if (at[0] * 2 % kChunk) fail("%s:%d: a box begins at element %d of a row, which is no multiple of 16 bytes", place.file, place.line, at[0]);
+}
+
 // act(shared, memory, valid) for each chunk of the box; memory null where it lies outside.
 template <class Act> void each_chunk(const Box& t, const int (&at)[4], const char* shared, const Act& act) {
   for (int r = 0; r < rows_of(t); ++r) {
@@ -87,6 +92,7 @@ bool land_one(unsigned which) {
 
 void load_box(void* into, const Box& t, const int (&at)[4], uint64_t* barrier, Place place) {
   check_box(into, t, place);
+  check_beginning(at, place);
   require_mbarrier(barrier, place);
   flights.push_back({{}, {}, barrier, rows_of(t) * kRow, place});
   Flight& flight = flights.back();
@@ -106,6 +112,9 @@ void load_bulk(void* into, const void* from, int bytes, uint64_t* barrier, Place
 
 void store_box(const Box& t, const int (&at)[4], const void* from, Place place) {
   check_box(from, t, place);
+  check_beginning(at, place);
+  for (const int i : at)
+    if (i < 0) fail("%s:%d: a store of a box that begins before the tensor", place.file, place.line);
   auto& groups = current().stores;
   if (groups.empty()) groups.emplace_back();
   Store& store = groups.back().emplace_back();

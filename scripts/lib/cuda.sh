@@ -14,7 +14,7 @@ require_cuda_tools() {
   for tool in nvcc cmake "$@"; do command -v "$tool" >/dev/null || missing+=("$tool"); done
   [ ${#missing[@]} = 0 ] && return
   printf 'Missing: %s. ' "${missing[*]}" >&2
-  printf 'nvcc comes with the CUDA toolkit (12.4 or newer, https://developer.nvidia.com/cuda-downloads), nvidia-smi with the driver.\n' >&2
+  printf 'nvcc comes with the CUDA toolkit (12.5 or newer, https://developer.nvidia.com/cuda-downloads), nvidia-smi with the driver.\n' >&2
   exit 1
 }
 

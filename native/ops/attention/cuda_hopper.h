@@ -133,7 +133,7 @@ template <int D> __global__ void __launch_bounds__(kHopperThreads, 1) attend_hop
   };
   const auto start_sums = [&](bool add) {
     mbarrier_wait(values_full + at_values.index, at_values.parity);
-    product_fence();
+    product_fence(sums, weights);
 #pragma unroll
     for (int k = 0; k < 8; ++k) start_product<true>(sums, weights[k], advance<true>(operand_across(values + at_values.index * kTile, kSlabBytes), k), add || k);
     commit_products();

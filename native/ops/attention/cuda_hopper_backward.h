@@ -133,7 +133,7 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
       }
     }
     sums_as_a(weights_a, p);
-    product_fence();
+    product_fence(value_sums, weights_a);
 #pragma unroll
     for (int k = 0; k < 4; ++k) start_product<true>(value_sums, weights_a[k], advance<true>(operand_across(dy, kStepSlab), k), i || k);
     commit_products();
@@ -158,7 +158,7 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
 #pragma unroll
       for (int j = 0; j < 4; ++j) put_pair(place, warp_row + j % 2 * 8, 2 * k + j / 2, pair, slopes_a[k][j]);
     fence_async_proxy();
-    product_fence();
+    product_fence(key_sums, slopes_a);
 #pragma unroll
     for (int k = 0; k < 4; ++k) start_product<true>(key_sums, slopes_a[k], advance<true>(operand_across(queries, kStepSlab), k), i || k);
     commit_products();

@@ -175,6 +175,7 @@ template <bool kTransposeA, bool kTransposeB, bool kGated> bool multiply_by_hopp
   const auto stack = [&](int64_t width, int64_t rows, int64_t stride) { return TensorShape{{width, rows, p.groups, 1}, {1, width, stride, p.groups * stride}}; };
   const TensorShape a = kTransposeA ? stack(p.m, p.k, p.a_stride) : stack(p.k, p.m, p.a_stride), b = kTransposeB ? stack(p.k, p.n, p.b_stride) : stack(p.n, p.k, p.b_stride);
   if (!tensor_map_fits(p.a, a) || !tensor_map_fits(p.b, b)) return false;
+  if (kGated && !kTransposeB && p.n % 16 != 0) return false;  // a box of ups begins at n / 2 of b's row, which must be a multiple of 16 bytes too
   using Large = ShapeOf<HopperShape<256>, kGated>;
   using Small = ShapeOf<HopperShape<128>, kGated>;
   const int64_t large = divide_up(p.m, Large::kRows) * divide_up(p.n, Large::kColumns) * p.groups * p.splits;
