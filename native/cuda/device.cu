@@ -55,6 +55,11 @@ template <class Calls> double timed(cudaStream_t stream, const Calls& calls) {
 class Stream : public Cuda {
  public:
   Stream(const cudaDeviceProp& properties, bool hopper) : multiprocessors_(properties.multiProcessorCount), hopper_(hopper), products_(said(properties, hopper)) {
+    most_shared_ = static_cast<int>(properties.sharedMemPerBlockOptin);
+    // For tests: as if there were so few, so that small products take the tiles and paths of large ones; and each launch waited for, so that an error names its kernel.
+    if (const char* few = std::getenv("NICHELM_MULTIPROCESSORS")) multiprocessors_ = std::clamp(std::atoi(few), 1, multiprocessors_);
+    const char* one_by_one = std::getenv("NICHELM_CUDA_SYNC");
+    one_by_one_ = one_by_one && std::string(one_by_one) == "1";
     check_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
   }
   ~Stream() override {
@@ -159,10 +164,13 @@ class Device : public CudaDevice {
     enter();
     return device_memory(static_cast<size_t>(std::max<int64_t>(bytes, 1)));
   }
-  void release(void* memory) override {
-    enter();
-    synchronize();
-    check_cuda(cudaFree(memory), "cudaFree");
+  // Throws nothing, since destructors call it: what went wrong before shows again with the next call that is waited for.
+  void release(void* memory) noexcept override {
+    cudaSetDevice(ordinal_);
+    cudaStreamSynchronize(stream_->handle());
+    cudaFree(memory);
+    cudaGetLastError();
+    used_ = 0;
   }
   void write(void* to, const void* from, int64_t bytes) override {
     enter();

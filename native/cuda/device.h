@@ -45,7 +45,7 @@ class CudaDevice {
 
   // Memory of the device, 256-byte aligned. Throws a memory error that says how much was asked for and how much there is.
   virtual void* allocate(int64_t bytes) = 0;
-  virtual void release(void* memory) = 0;
+  virtual void release(void* memory) noexcept = 0;
   virtual void write(void* to, const void* from, int64_t bytes) = 0;   // from host memory, which may be changed afterwards
   virtual void read(const void* from, void* into, int64_t bytes) = 0;  // to host memory, after all calls before it
   virtual void zero(void* at, int64_t bytes) = 0;

@@ -34,10 +34,12 @@ class Cuda {
     if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
     check_grid(name, grid);
 #ifdef __CUDACC__
-    if (shared > 48 << 10) check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)), name);
+    // As much as any launch may ask for: a smaller one must not take from a larger one that was recorded before.
+    if (shared > 48 << 10) check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most_shared_), name);
     cudaLaunchConfig_t config{};
     config.gridDim = grid, config.blockDim = dim3(threads), config.dynamicSmemBytes = shared, config.stream = stream_;
     check_cuda(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), name);
+    if (one_by_one_ && !recording()) check_cuda(cudaStreamSynchronize(stream_), name);
 #else
     const auto body = [&] { kernel(static_cast<Parameters>(arguments)...); };
     emulator::run(name, grid, dim3(threads), shared, [](const void* context) { (*static_cast<const decltype(body)*>(context))(); }, &body);
@@ -69,6 +71,8 @@ class Cuda {
   }
 #ifdef __CUDACC__
   cudaStream_t stream_ = nullptr;
+  int most_shared_ = 48 << 10;  // bytes of shared memory that a block may ask for
+  bool one_by_one_ = false;     // each launch is waited for
 #endif
 };
 

@@ -87,7 +87,7 @@ class Device : public CudaDevice {
     memories_[data] = std::move(memory);
     return data;
   }
-  void release(void* memory) override { memories_.erase(memory); }
+  void release(void* memory) noexcept override { memories_.erase(memory); }
   void write(void* to, const void* from, int64_t bytes) override { std::memcpy(to, from, static_cast<size_t>(bytes)); }
   void read(const void* from, void* into, int64_t bytes) override { std::memcpy(into, from, static_cast<size_t>(bytes)); }
   void zero(void* at, int64_t bytes) override { std::memset(at, 0, static_cast<size_t>(bytes)); }

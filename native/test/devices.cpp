@@ -71,7 +71,11 @@ const std::vector<CudaChoice>& cuda_devices() {
     if (chosen_device("cuda")) {
       static const std::unique_ptr<CudaDevice> gpu = open_cuda();
       choices.push_back({gpu.get(), "cuda, " + gpu->describe().name, [] {}});
-      choices.push_back({gpu.get(), "cuda once more", [] {}});  // the same bits again
+      choices.push_back({gpu.get(), "cuda once more", [] {}, false, true});
+      // Small cases as on a GPU that they fill: the tiles of large products, and blocks that take one after the other.
+      const Environment few{{"NICHELM_MULTIPROCESSORS", "4"}};
+      static const std::unique_ptr<CudaDevice> small = open_cuda();
+      choices.push_back({small.get(), "cuda, as of 4 multiprocessors", [] {}, true, true});
     }
     return choices;
   }();

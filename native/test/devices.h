@@ -88,8 +88,8 @@ template <class Op> void run_op(CudaDevice& device, const Op& op) {
 template <class Op> void run_op(Device& device, const Op& op) { device.cpu() ? run_op(*device.cpu(), op) : run_op(*device.cuda(), op); }
 
 // The CUDA devices to test on, each with its name, made ready by calling prepare.
-// other_kernels: of interest only to ops that have other kernels for it than for the rest.
-struct CudaChoice { CudaDevice* device; std::string name; std::function<void()> prepare; bool other_kernels = false; };
+// other_kernels: of interest only to ops that have other kernels for it than for the rest. alike: results must be the same bits as those of the choice before.
+struct CudaChoice { CudaDevice* device; std::string name; std::function<void()> prepare; bool other_kernels = false, alike = false; };
 const std::vector<CudaChoice>& cuda_devices();
 
 // As on_cpus, on CUDA devices too: first is true once for each kind of device, whose results must be the same bits however it runs.
@@ -104,7 +104,7 @@ template <class Body> void on_devices(const Body& body, Gpus gpus = Gpus::alike)
     if (choice.other_kernels && gpus == Gpus::alike) continue;
     choice.prepare();
     Device device(*choice.device);
-    body(device, choice.name, choice.device != last);
+    body(device, choice.name, choice.device != last && !choice.alike);
     last = choice.device;
   }
 }

@@ -1,5 +1,6 @@
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <random>
 
@@ -77,16 +78,25 @@ std::vector<int> isas() {
 
 }  // namespace nichelm::test
 
-// nichelm_test [--device cpu|cuda-emulated|cuda] [part of a test's name]
+// nichelm_test [--device cpu|cuda-emulated|cuda] [part of a test's name]. Exit code 0: all passed; 1: not all, or there is no such test; 3: a GPU was lost.
 int main(int argc, char** argv) {
   using namespace nichelm::test;
   if (argc > 2 && std::strcmp(argv[1], "--device") == 0) device = argv[2], argc -= 2, argv += 2;
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // what was found is told also where the process is ended
   int tests = 0;
   for (const auto& entry : entries())
     if (argc < 2 || std::strstr(entry.name, argv[1])) {
       ++tests;
+      if (device == "cuda") std::printf("%s\n", entry.name);  // of a GPU that hangs it is of interest where
       try {
         entry.body();
+      } catch (const nichelm::Error& e) {
+        expect(false, std::string(entry.name) + " threw: " + e.what(), __FILE__, __LINE__);
+        if (device == "cuda" && e.code == nichelm::ErrorCode::device) {  // a fault ends all that the process may do with the GPU
+          std::printf("the device is lost\n%d tests\n%d passed, %d failed\n", tests, passed, failed);
+          std::fflush(stdout);
+          std::_Exit(3);
+        }
       } catch (const std::exception& e) {
         expect(false, std::string(entry.name) + " threw: " + e.what(), __FILE__, __LINE__);
       }
