@@ -50,7 +50,7 @@ write_results() {
     printf '  ],\n  "pytorch": {'
     for file in "$pieces"/pytorch/*.json; do
       [ -f "$file" ] || continue
-      name=${file##*/[0-9][0-9][0-9]-}
+      name=${file##*/[0-9][0-9][0-9]-pytorch-}
       printf '%s\n    "%s": ' "$([ "$first" ] || echo ,)" "${name%.json}"
       cat "$file"
       first=
@@ -60,8 +60,12 @@ write_results() {
   mv "$results.part" "$results"
 }
 
-# next_step NAME: the step's name in the folder, which keeps their order
-next_step() { number=$((number + 1)); printf -v step '%03d-%s' "$number" "$1"; }
+# next_step NAME: the step's name in the folder, which keeps their order. Until it has ended, that is what is known of it.
+next_step() {
+  number=$((number + 1))
+  printf -v step '%03d-%s' "$number" "$1"
+  note "$1" null 'did not end'
+}
 
 # allowed NAME SECONDS [LEAST]: how long it may take now. Where there are not so many seconds left, it is noted as left out.
 allowed() {
@@ -76,7 +80,7 @@ allowed() {
   return 1
 }
 
-# note NAME EXIT WORDS: a step that was not run
+# note NAME EXIT WORDS: of a step that has not run
 note() { printf '{ "name": "%s", "exit": %s, "seconds": 0, "said": "%s" }\n' "$1" "$2" "$3" >"$pieces/checks/$step"; }
 
 # limited OUTPUT ERRORS COMMAND...: its exit code is the status. Waited for, so that a signal is heeded at once.
@@ -148,6 +152,6 @@ measure() {
   next_step "$name"
   limited "$pieces/benchmarks/$step.log" "$pieces/$step.errors" "$@"
   printf '%-40s exit %s, %s s: %s lines\n' "$name" "$status" $((SECONDS - from)) "$(grep -c '^{' "$pieces/benchmarks/$step.log" || true)"
-  [ "$status" = 0 ] || record "$name" $((SECONDS - from)) "$pieces/$step.errors"
+  if [ "$status" = 0 ]; then rm -f "$pieces/checks/$step"; else record "$name" $((SECONDS - from)) "$pieces/$step.errors"; fi
   write_results
 }
