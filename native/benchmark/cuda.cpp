@@ -16,6 +16,25 @@ std::string CudaText::place(Type type, const std::vector<int64_t>& shape) {
   return text;
 }
 
+std::string CudaText::repeated(int times, int copies) const {
+  const size_t head = text_.find('\n') + 1;
+  std::string text = text_.substr(0, head);
+  for (int i = 0; i < times; ++i) {
+    for (size_t at = head; at < text_.size();) {  // an operand: =OFFSET:TYPE:SHAPE
+      const size_t digits = text_.find('=', at) + 1, end = digits ? text_.find_first_not_of("0123456789", digits) : std::string::npos;
+      if (!digits) {
+        text += text_.substr(at);
+        break;
+      }
+      const bool operand = end != std::string::npos && end > digits && text_[end] == ':';
+      text += text_.substr(at, digits - at);
+      if (operand) text += std::to_string(std::strtoll(text_.c_str() + digits, nullptr, 10) + i % copies * bytes_);
+      at = operand ? end : digits;
+    }
+  }
+  return text;
+}
+
 CudaOperand parse_cuda_operand(const std::string& text) {
   CudaOperand operand{std::strtoll(text.c_str(), nullptr, 10), Type::f32, 1};
   const size_t first = text.find(':'), second = text.find(':', first + 1);

@@ -33,7 +33,7 @@ const auto nothing = [](CudaMemory&) {};
 
 struct Product { const char* what; int64_t m, n, k; bool a_across, b_across, accumulate; const char* epilogue; };
 
-std::vector<Result> matmul(CudaDevice& device, const CudaSettings& settings) {
+void matmul(CudaDevice& device, const CudaSettings& settings) {
   const Sizes s = sizes_of(settings);
   const int64_t tokens = s.rows * s.length, square = settings.small ? 128 : 4096;
   std::vector<Product> products{{"square", square, square, square, false, false, false, ""},
@@ -45,7 +45,6 @@ std::vector<Result> matmul(CudaDevice& device, const CudaSettings& settings) {
                                 {"mlp up, weight gradient", s.width, s.hidden, tokens, true, false, true, ""},
                                 {"out, weight gradient", s.width, s.width, tokens, true, false, true, ""},
                                 {"logits of a chunk", settings.small ? 64 : 4096, s.vocabulary, s.width, false, true, false, ""}};
-  std::vector<Result> results;
   for (const Product& p : products) {
     CudaText text;
     const std::string epilogue = p.epilogue, a = text.place(Type::bf16, p.a_across ? std::vector{p.k, p.m} : std::vector{p.m, p.k}), b = text.place(Type::bf16, p.b_across ? std::vector{p.n, p.k} : std::vector{p.k, p.n});
@@ -60,14 +59,13 @@ std::vector<Result> matmul(CudaDevice& device, const CudaSettings& settings) {
       if (biased) random.push_back(bias);
       if (residual != "-") random.push_back(residual);
     }
-    results.push_back(run_case(device, settings, {"matmul", p.what, shape_text({p.m, p.n, p.k}), Type::bf16, 2.0 * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k), 0}, text, random, nothing));
+    settings.found(run_case(device, settings, {"matmul", p.what, shape_text({p.m, p.n, p.k}), Type::bf16, 2.0 * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k), 0}, text, random, nothing));
   }
-  return results;
 }
 
 struct AttentionShape { const char* what; int64_t rows, length, heads, kv_heads, d, document; };
 
-std::vector<Result> attention(CudaDevice& device, const CudaSettings& settings) {
+void attention(CudaDevice& device, const CudaSettings& settings) {
   const std::vector<AttentionShape> shapes = settings.small ? std::vector<AttentionShape>{{"slm", 1, 64, 2, 2, 64, 0}, {"slm, documents of 16", 1, 64, 2, 1, 64, 16}}
                                                             : std::vector<AttentionShape>{{"slm", 32, 1024, 8, 8, 128, 0},
                                                                                           {"slm, documents of 256", 32, 1024, 8, 8, 128, 256},
@@ -75,7 +73,6 @@ std::vector<Result> attention(CudaDevice& device, const CudaSettings& settings) 
                                                                                           {"gpt2", 32, 1024, 12, 12, 64, 0},
                                                                                           {"long", 2, 16384, 16, 16, 128, 0},
                                                                                           {"long", 2, 16384, 16, 16, 64, 0}};
-  std::vector<Result> results;
   for (const auto& [what, rows, length, heads, kv_heads, d, document] : shapes) {
     const int64_t width = (heads + 2 * kv_heads) * d;
     double visible = 0;
@@ -100,20 +97,18 @@ std::vector<Result> attention(CudaDevice& device, const CudaSettings& settings) 
           CudaProgram("nichelm-program 1\n" + forward + "\n", device, memory.data, memory.bytes).run();
           device.synchronize();
         };
-        results.push_back(run_case(device, settings, {"attention", std::string(what) + ", backward", shape_text({rows, length, heads, d}), Type::bf16, 10 * visible * static_cast<double>(d), 0}, text, random, fill));
+        settings.found(run_case(device, settings, {"attention", std::string(what) + ", backward", shape_text({rows, length, heads, d}), Type::bf16, 10 * visible * static_cast<double>(d), 0}, text, random, fill));
       } else {
         text.call(forward);
-        results.push_back(run_case(device, settings, {"attention", std::string(what) + ", forward", shape_text({rows, length, heads, d}), Type::bf16, 4 * visible * static_cast<double>(d), 0}, text, random, write_starts));
+        settings.found(run_case(device, settings, {"attention", std::string(what) + ", forward", shape_text({rows, length, heads, d}), Type::bf16, 4 * visible * static_cast<double>(d), 0}, text, random, write_starts));
       }
     }
   }
-  return results;
 }
 
-std::vector<Result> loss(CudaDevice& device, const CudaSettings& settings) {
+void loss(CudaDevice& device, const CudaSettings& settings) {
   const Sizes s = sizes_of(settings);
   const int64_t tokens = s.rows * s.length, k = settings.small ? 8 : 64;
-  std::vector<Result> results;
   for (const bool distils : {false, true}) {
     CudaText text;
     const std::string x = text.place(Type::bf16, {tokens, s.width}), weight = text.place(Type::bf16, {s.vocabulary, s.width}), targets = text.place(Type::i32, {tokens}), weights = text.place(Type::f32, {tokens}),
@@ -129,25 +124,23 @@ std::vector<Result> loss(CudaDevice& device, const CudaSettings& settings) {
       for (size_t i = 0; i < known.size(); ++i) known[i] = static_cast<int32_t>(static_cast<int64_t>(i) % k * (s.vocabulary / k));
       memory.write(parse_cuda_operand(ids).offset, known);
     };
-    results.push_back(run_case(device, settings, {"loss", distils ? "distillation, known tokens" : "cross-entropy and gradient", shape_text({tokens, s.vocabulary, s.width}), Type::bf16,
-                                                  6.0 * static_cast<double>(tokens * s.width) * static_cast<double>(s.vocabulary), 0}, text, {x, weight}, fill));
+    settings.found(run_case(device, settings, {"loss", distils ? "distillation, known tokens" : "cross-entropy and gradient", shape_text({tokens, s.vocabulary, s.width}), Type::bf16,
+                                               6.0 * static_cast<double>(tokens * s.width) * static_cast<double>(s.vocabulary), 0}, text, {x, weight}, fill));
   }
   CudaText text;
   const int64_t some = settings.small ? 16 : 4096;
   const std::string logits = text.place(Type::f32, {some, s.vocabulary});
   text.call("most_probable logits=" + logits + " ids=" + text.place(Type::i32, {some, k}) + " probabilities=" + text.place(Type::f32, {some, k}) + " rest=" + text.place(Type::f32, {some}) + " lost=" +
             text.place(Type::f32, {some}) + " temperature=1");
-  results.push_back(run_case(device, settings, {"loss", "most probable " + std::to_string(k), shape_text({some, s.vocabulary}), Type::f32, 0, 4.0 * static_cast<double>(some * s.vocabulary)}, text, {logits}, nothing));
-  return results;
+  settings.found(run_case(device, settings, {"loss", "most probable " + std::to_string(k), shape_text({some, s.vocabulary}), Type::f32, 0, 4.0 * static_cast<double>(some * s.vocabulary)}, text, {logits}, nothing));
 }
 
-std::vector<Result> memory_bound(CudaDevice& device, const CudaSettings& settings) {
+void memory_bound(CudaDevice& device, const CudaSettings& settings) {
   const Sizes s = sizes_of(settings);
   const int64_t tokens = s.rows * s.length, n = s.parameters;
   const double size = static_cast<double>(tokens * s.width), all = static_cast<double>(n);
-  std::vector<Result> results;
   const auto add = [&](const char* what, const std::string& shape, Type type, double bytes, const CudaText& text, const std::vector<std::string>& random, const auto& fill) {
-    results.push_back(run_case(device, settings, {"memory", what, shape, type, 0, bytes}, text, random, fill));
+    settings.found(run_case(device, settings, {"memory", what, shape, type, 0, bytes}, text, random, fill));
   };
   {
     CudaText text;
@@ -222,7 +215,6 @@ std::vector<Result> memory_bound(CudaDevice& device, const CudaSettings& setting
                   " dgain=" + backward.place(Type::f32, {s.width}) + " dbias=" + backward.place(Type::f32, {s.width}));
     add("layer norm gradient", shape_text({tokens, s.width}), Type::bf16, 8 * size, backward, {dy, x_there, g, residual}, [&](CudaMemory& memory) { memory.fill_with(scale, 1); });
   }
-  return results;
 }
 
 }  // namespace

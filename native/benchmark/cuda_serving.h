@@ -4,7 +4,7 @@
 
 namespace nichelm::benchmark {
 
-std::vector<Result> cuda_kmeans(CudaDevice& device, const CudaSettings& settings);     // assignment and update
-std::vector<Result> cuda_inference(CudaDevice& device, const CudaSettings& settings);  // the parts of a decoding step and of reading a prompt
+void cuda_kmeans(CudaDevice& device, const CudaSettings& settings);     // assignment and update
+void cuda_inference(CudaDevice& device, const CudaSettings& settings);  // the parts of a decoding step and of reading a prompt
 
 }  // namespace nichelm::benchmark

@@ -92,8 +92,7 @@ std::string profile_of(std::vector<CudaProgram>& programs) {
 
 }  // namespace
 
-std::vector<Result> cuda_steps(CudaDevice& device, const CudaSettings& settings) {
-  std::vector<Result> results;
+void cuda_steps(CudaDevice& device, const CudaSettings& settings) {
   for (const std::string& file : settings.steps) {
     const Step step = read_step(file);
     CudaMemory memory(device, step.bytes);
@@ -123,9 +122,8 @@ std::vector<Result> cuda_steps(CudaDevice& device, const CudaSettings& settings)
     r.note += note;
     if (settings.profile) r.note += "\n  " + profile_of(parts);
     if (!std::isfinite(after)) throw Error(ErrorCode::device, step.name + ": the loss is not a number");
-    results.push_back(std::move(r));
+    settings.found(r);
   }
-  return results;
 }
 
 }  // namespace nichelm::benchmark

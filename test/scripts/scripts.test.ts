@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { chmodSync, cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { temporaryFolder } from '../base/temporary.js'
 
@@ -115,32 +115,57 @@ test('the check of the CUDA kernels says what it did not check, and fails where 
   assert.match(serial.said, /ptxas serialised matrix instructions/)
 })
 
+// A copy of gpu-check with an op of two tests and one primitive, and a GPU of sm_90 with all its tools; the build makes the programs given.
+function gpuCheck(folder: ReturnType<typeof temporaryFolder>, nichelmTest: string, nichelmBench: string, more: Record<string, string> = {}) {
+  for (const part of ['scripts/gpu-check', 'scripts/lib']) cpSync(join(root, part), folder.file(part), { recursive: true })
+  for (const [file, tests] of Object.entries({ 'native/cuda/primitives_test.cpp': ['primitive_products'], 'native/ops/rotary/test.cpp': ['rotary'], 'native/ops/matmul/test.cpp': ['matmul_shapes', 'matmul_deep'] })) {
+    mkdirSync(dirname(folder.file(file)), { recursive: true })
+    writeFileSync(folder.file(file), tests.map((name) => `TEST(${name}) { on_devices(); }\n`).join(''))
+  }
+  writeFileSync(folder.file('nichelm_test'), `#!/usr/bin/env bash\n${nichelmTest}\n`)
+  writeFileSync(folder.file('nichelm_bench'), `#!/usr/bin/env bash\n${nichelmBench}\n`)
+  const PATH = programs(folder.file('bin'), ['timeout', 'tr', 'grep', 'date', 'getconf', 'chmod', 'paste', 'basename', 'env', 'mv', 'cp', 'cut', 'sleep', 'seq', 'kill'], {
+    'nvidia-smi': `case "$1" in *compute_cap*) echo 9.0 ;; *driver*) echo 580.1 ;; *) echo 'NVIDIA Test' ;; esac`, nvcc: "echo 'release 13.0, V13.0'",
+    cmake: 'case "$1" in --build) cp nichelm_test nichelm_bench build/gpu; chmod +x build/gpu/nichelm_*; : >build/gpu/nichelm_cuda.so ;; esac',
+    'compute-sanitizer': 'while [ "${1##*/}" != nichelm_test ]; do shift; done; "$@"; said=$?; echo "ERROR SUMMARY: 0 errors"; exit $said', node: 'exit 1', python3: 'exit 1', ...more,
+  })
+  return (seconds: number) => {
+    const run = bash('scripts/gpu-check', { cwd: folder.path, PATH, more: { CUDA_HOME: '/nowhere', COMMIT: 'abc', NICHELM_GPU_CHECK_SECONDS: String(seconds) } })
+    const file = readdirSync(folder.file('results/gpu')).filter((name) => name.endsWith('.json')).map((name) => join('results/gpu', name))[0] ?? assert.fail(run.said)
+    const result = JSON.parse(readFileSync(folder.file(file), 'utf8')) as
+      { device: string; commit: string; ended: string; checks: { name: string; exit: number | null; failed?: number; said: string; failures?: string[] }[]; benchmarks: { benchmark: string; kernels?: string; products?: string }[] }
+    return { ...run, result, checks: new Map(result.checks.map((check) => [check.name, check])) }
+  }
+}
+
 test('gpu-check writes what it found, and what it had no time for', () => {
   using folder = temporaryFolder()
-  for (const part of ['scripts/gpu-check', 'scripts/lib']) cpSync(join(root, part), folder.file(part), { recursive: true })
-  // A GPU of sm_90 with all its tools; the build makes tests that pass and benchmarks that fail.
-  const made = `printf '#!/usr/bin/env bash\\necho "7 passed, 0 failed"\\n' >build/gpu/nichelm_test; printf '#!/usr/bin/env bash\\necho "{ \\\\"benchmark\\\\": \\\\"$1\\\\" }"\\nexit 3\\n' >build/gpu/nichelm_bench; chmod +x build/gpu/nichelm_*; : >build/gpu/nichelm_cuda.so`
-  const scripts = {
-    'nvidia-smi': `case "$1" in *compute_cap*) echo 9.0 ;; *driver*) echo 580.1 ;; *) echo 'NVIDIA Test' ;; esac`, nvcc: "echo 'release 13.0, V13.0'", cmake: `case "$1" in --build) ${made} ;; esac`,
-    'compute-sanitizer': 'while [ "$1" != build/gpu/nichelm_test ]; do shift; done; "$@"', node: 'exit 1', python3: 'exit 1',
-  }
-  let count = 0
-  const check = (seconds: number) => {
-    const run = bash('scripts/gpu-check', { cwd: folder.path, PATH: programs(folder.file(`bin${count++}`), ['timeout', 'tr', 'grep', 'date', 'getconf', 'chmod', 'paste', 'basename', 'tee', 'env'], scripts), more: { CUDA_HOME: '/nowhere', COMMIT: 'abc', NICHELM_GPU_CHECK_SECONDS: String(seconds) } })
-    const [, file] = /^Written: (\S+), after/m.exec(run.said) ?? assert.fail(run.said)
-    return { ...run, result: JSON.parse(readFileSync(folder.file(file!), 'utf8')) as { device: string; commit: string; checks: { name: string; exit: number | null; said: string }[]; benchmarks: { benchmark: string; kernels?: string }[] } }
-  }
+  const check = gpuCheck(folder, 'echo "7 passed, 0 failed"', 'echo "{ \\"benchmark\\": \\"$1\\" }"; exit 3')
   const whole = check(0)
   assert.equal(whole.status, 1, 'benchmarks failed')
-  assert.deepEqual([whole.result.device, whole.result.commit], ['NVIDIA Test', 'abc'])
-  const exits = new Map(whole.result.checks.map(({ name, exit }) => [name, exit]))
-  for (const name of ['primitives', 'tests', 'tests-mma-matmul', 'memcheck-rotary', 'racecheck-sample_by']) assert.equal(exits.get(name), 0, name)
-  assert.equal(exits.get('bench-matmul'), 3)
-  assert.deepEqual(whole.result.benchmarks.filter(({ benchmark }) => benchmark === 'matmul'), [{ benchmark: 'matmul' }, { kernels: 'mma.sync', benchmark: 'matmul' }])
-  const hurried = check(100)
-  assert.deepEqual(hurried.result.checks.filter(({ exit }) => exit === null).map(({ name }) => name).filter(name => !/^(memcheck|racecheck)-/.test(name)), [])
-  assert.equal(hurried.result.checks.find(({ name }) => name === 'memcheck-rotary')!.said, 'left out, for lack of time', 'the time that is spared for PyTorch')
-  assert.equal(hurried.result.checks.find(({ name }) => name === 'tests')!.exit, 0)
+  assert.deepEqual([whole.result.device, whole.result.commit, whole.result.ended], ['NVIDIA Test', 'abc', 'finished'])
+  for (const name of ['primitives-primitive_products', 'tests-rotary', 'tests-matmul_deep', 'tests-mma-matmul_deep', 'memcheck-rotary', 'racecheck-sample_by']) assert.equal(whole.checks.get(name)?.exit, 0, name)
+  assert.equal(whole.checks.get('bench-matmul')?.exit, 3)
+  assert.deepEqual(whole.result.benchmarks.filter(({ benchmark }) => benchmark === 'matmul'), [{ benchmark: 'matmul' }, { kernels: 'mma.sync', benchmark: 'matmul' }, { products: 'cublaslt', benchmark: 'matmul' }])
+  const hurried = check(80)
+  assert.deepEqual([hurried.checks.get('tests-rotary')?.exit, hurried.checks.get('tests-rotary')?.said], [null, 'left out, for lack of time'], 'the time that is spared for benchmarks')
+  assert.equal(hurried.checks.get('bench-loss')?.exit, 3)
+})
+
+test('gpu-check goes on behind groups that fail, with many lines, hang or fault, and behind a build that does', () => {
+  using folder = temporaryFolder()
+  const check = gpuCheck(folder, 'case "$3" in matmul_deep) kill -SEGV $$ ;; matmul_shapes) seq -f "FAILED \\"line\\" %.0f" 100000; echo "0 passed, 100000 failed"; exit 1 ;; esac; echo "7 passed, 0 failed"', 'echo "{ \\"benchmark\\": \\"$1\\" }"')
+  const { status, checks, result } = check(0)
+  assert.deepEqual([status, result.ended], [1, 'finished'])
+  assert.deepEqual([checks.get('tests-matmul_deep')?.exit, checks.get('tests-rotary')?.exit, checks.get('memcheck-rotary')?.exit], [139, 0, 0])
+  const many = checks.get('tests-matmul_shapes')!
+  assert.deepEqual([many.exit, many.failed, many.failures?.length, many.failures?.[19]], [1, 100000, 20, 'FAILED line 20'])
+  using other = temporaryFolder()
+  const broken = gpuCheck(other, '', '', { cmake: 'case "$1" in --build) echo "kernel.cu(3): error: no"; exit 1 ;; esac' })(0)
+  assert.deepEqual([broken.status, broken.result.ended, broken.checks.get('build-library')?.failures], [1, 'finished', ['kernel.cu(3): error: no']])
+  using hung = temporaryFolder()
+  const late = gpuCheck(hung, 'echo "7 passed, 0 failed"', 'echo "{ \\"benchmark\\": \\"$1\\" }"; sleep 60')(17)
+  assert.deepEqual(late.result.benchmarks, [{ benchmark: 'memory' }], 'what a benchmark had measured before it hung')
 })
 
 test('the npm package holds what the addon is built from, and no tests', () => {
