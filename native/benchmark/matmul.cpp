@@ -34,8 +34,9 @@ struct Operand {
 const std::vector<MatmulCase>& matmul_cases() {
   static const std::vector<MatmulCase> cases = [] {
     std::vector<MatmulCase> all{{"square", 1024, 1024, 1024}};
-    struct Model { const char* name; int64_t tokens, width, hidden, vocabulary, chunk; };
-    for (const Model& s : {Model{"nano", 8192, 128, 512, 4096, 1024}, Model{"mini", 4096, 256, 1024, 8192, 1024}, Model{"slm", 1024, 1024, 4096, 32000, 256}}) {
+    struct Model { const char* name; int64_t tokens, width, hidden, vocabulary; };
+    constexpr int64_t kChunk = 512;  // tokens whose logits are made at once (linear_cross_entropy/output_layer.h)
+    for (const Model& s : {Model{"nano", 8192, 128, 512, 4096}, Model{"mini", 4096, 256, 1024, 8192}, Model{"slm", 1024, 1024, 4096, 32000}}) {
       const std::string name = s.name;
       all.push_back({name + " qkv", s.tokens, 3 * s.width, s.width});
       all.push_back({name + " mlp up", s.tokens, s.hidden, s.width});
@@ -46,7 +47,9 @@ const std::vector<MatmulCase>& matmul_cases() {
       all.push_back({name + " projection, weight gradient", s.width, s.width, s.tokens, true, false, true});
       all.push_back({name + " qkv, weight gradient", s.width, 3 * s.width, s.tokens, true, false, true});
       all.push_back({name + " mlp down, weight gradient", s.hidden, s.width, s.tokens, true, false, true});
-      all.push_back({name + " logits of a chunk", s.chunk, s.vocabulary, s.width, false, true});
+      all.push_back({name + " logits of a chunk", kChunk, s.vocabulary, s.width, false, true, false, false, true});
+      all.push_back({name + " logits, input gradient", kChunk, s.width, s.vocabulary});
+      all.push_back({name + " logits, weight gradient", s.vocabulary, s.width, kChunk, true, false, true});
     }
     return all;
   }();
@@ -56,8 +59,8 @@ const std::vector<MatmulCase>& matmul_cases() {
 std::string shape_of(const MatmulCase& c) { return std::to_string(c.m) + " x " + std::to_string(c.n) + " x " + std::to_string(c.k); }
 
 Result measure_matmul(Cpu& device, const MatmulCase& shape, Type type) {
-  const auto [what, m, n, k, transpose_a, transpose_b, accumulate, gelu] = shape;
-  Operand a(m * k, type, 1), b(k * n, type, 2), bias(n, Type::f32, 3), c(m * n, accumulate ? Type::f32 : type, 4), pre(gelu ? m * n : 0, type, 5);
+  const auto [what, m, n, k, transpose_a, transpose_b, accumulate, gelu, f32_result] = shape;
+  Operand a(m * k, type, 1), b(k * n, type, 2), bias(n, Type::f32, 3), c(m * n, accumulate || f32_result ? Type::f32 : type, 4), pre(gelu ? m * n : 0, type, 5);
   const In in_a{transpose_a ? a.tensor(k, m) : a.tensor(m, k)}, in_b{transpose_b ? b.tensor(n, k) : b.tensor(k, n)};
   Rated rated;
   if (accumulate) {

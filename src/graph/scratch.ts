@@ -7,7 +7,7 @@ export interface KernelFacts { threads: number; isa: string }
 /** Bytes by what holds them: shared by all threads, and of each thread. Buffers grow to the most that any call wants, and are kept. */
 interface Need { packed?: number; partial?: number; logits?: number; ownPacked?: number; ownSums?: number; own?: number }
 
-const MIB = 2 ** 20, CHUNK_LOGITS = 8 * MIB, LEAST_CHUNK = 512, MOST_PACKED = 32 * MIB, GROUPED = 8 * MIB, BLOCK_STEPS = 512, DEEP_STEPS = 256, DEEP_BYTES = MIB / 2, DEEP_RESULT = MIB, OWN_BLOCK = MIB / 4, FEW_ROWS = 64
+const MIB = 2 ** 20, CHUNK_LOGITS = 8 * MIB, LEAST_CHUNK = 512, MOST_PACKED = 32 * MIB, GROUPED = 8 * MIB, BLOCK_STEPS = 512, DEEP_STEPS = 256, DEEP_BYTES = MIB / 2, DEEP_RESULT = 2 * MIB, SHARED_BLOCK = 1.25 * MIB, OWN_BLOCK = MIB / 4, FEW_ROWS = 64
 const up = (x: number, step: number): number => Math.ceil(x / step) * step
 
 /**
@@ -65,14 +65,19 @@ function needsOf({ op, operands, outputs, attributes }: Node, { isa, threads }: 
 
 const deepShape = (m: number, n: number, steps: number): boolean => steps >= 4 * BLOCK_STEPS && 4 * Math.min(m, n) * DEEP_STEPS <= DEEP_BYTES && 4 * m * n <= DEEP_RESULT
 
+function evenParts(parts: number, tasks: number, threads: number): number {
+  for (let even = parts; even < 2 * parts; even++) if ((tasks * even) % threads === 0) return even
+  return parts
+}
+
 /** One product of each of `groups`, [m, k] · [k, n]; `steps`: words along k, each of one f32 or two bf16. */
 function needOfProduct({ groups, m, n, steps, threads }: { groups: number; m: number; n: number; steps: number; threads: number }): Need {
   const deep = deepShape(m, n, steps)
   const blocks = Math.ceil(steps / (deep ? DEEP_STEPS : BLOCK_STEPS)), blockSteps = Math.ceil(steps / blocks)
-  const rows = up(m, 14), columns = up(n, 32), sharesRows = m <= n && 4 * rows * blockSteps <= MIB && 4 * rows * steps <= MOST_PACKED
+  const rows = up(m, 14), columns = up(n, 32), sharesRows = m <= n && 4 * rows * blockSteps <= SHARED_BLOCK && 4 * rows * steps <= MOST_PACKED
   const shared = sharesRows ? 4 * rows * steps : Math.min(4 * columns * steps, Math.max(MOST_PACKED, 4 * 32 * steps))
   const splits = Math.max(1, Math.min(Math.floor(16 / (Math.ceil(m / 112) * Math.ceil(n / 256))), blocks, Math.floor(MOST_PACKED / (4 * m * n))))
-  const together = Math.min(groups, Math.max(1, Math.floor(GROUPED / shared))), tasks = together * splits, parts = threads === 1 ? 1 : Math.ceil(((tasks < threads ? 2 : 4) * threads) / tasks)
+  const together = Math.min(groups, Math.max(1, Math.floor(GROUPED / shared))), tasks = together * splits, parts = threads === 1 ? 1 : evenParts(Math.ceil(((tasks < threads ? 2 : 4) * threads) / tasks), tasks, threads)
   const partial = splits > 1 ? together * splits * 4 * rows * columns : 0, ownSums = (taskRows: number, taskColumns: number): number => (blocks > 1 && splits === 1 ? 4 * taskRows * taskColumns : 0)
   if (deep && Math.ceil(threads / tasks) <= 2) {
     const ownRows = Math.min(rows, m > n ? up(OWN_BLOCK / (4 * blockSteps), 14) : rows), ownColumns = Math.min(columns, m > n ? columns : up(OWN_BLOCK / (4 * blockSteps), 32))

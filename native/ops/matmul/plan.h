@@ -10,12 +10,12 @@ namespace {
 constexpr int64_t kBlockSteps = 512;                  // of k in a packed block, in words
 constexpr int64_t kDeepSteps = 256;                   // likewise, where the product is deep: two blocks' operands stay in the second cache
 constexpr int64_t kBlockBytes = 256 << 10;            // of a, packed by a task: part of the second cache
-constexpr int64_t kSharedBlockBytes = 1 << 20;        // of a shared a in one block of k: it is walked through for every panel of b
+constexpr int64_t kSharedBlockBytes = 5 << 18;        // of a shared a in one block of k, 512 rows: it is walked through for every panel of b
 constexpr int64_t kPackedBytes = int64_t{32} << 20;   // of the shared operand at a time
 constexpr int64_t kGroupedBytes = int64_t{8} << 20;   // of the shared operands of groups that are done at once
 constexpr int64_t kPartialBytes = int64_t{32} << 20;  // of the sums of splits
 constexpr int64_t kDeepBytes = 512 << 10;             // of the narrower operand in one block, where the product is deep
-constexpr int64_t kDeepResult = 1 << 20;              // bytes of a deep product's result, at most
+constexpr int64_t kDeepResult = 2 << 20;              // bytes of a deep product's result, at most
 constexpr int64_t kPackingWords = 32768;              // that one task packs
 constexpr int64_t kThreadShare = 1 << 22;             // multiplications of a thread, beside which it is nothing to call it
 constexpr int64_t kSmall = 1 << 18;                   // multiplications that one thread does before another has woken up
@@ -42,6 +42,13 @@ struct Plan {
 
 // Whether a result is so small beside k (in words) that tasks pack both operands.
 NICHELM_INLINE bool deep_shape(int64_t m, int64_t n, int64_t steps) { return steps >= 4 * kBlockSteps && least(m, n) * 4 * kDeepSteps <= kDeepBytes && 4 * m * n <= kDeepResult; }
+
+// The least number of parts, of `parts` or more, by which each thread has as many of the tasks' parts; `parts` where that were twice as many.
+NICHELM_INLINE int64_t even_parts(int64_t parts, int64_t tasks, int threads) {
+  for (int64_t even = parts; even < 2 * parts; ++even)
+    if (tasks * even % threads == 0) return even;
+  return parts;
+}
 
 NICHELM_INLINE Plan plan_product(int64_t groups, int64_t m, int64_t n, int64_t k, int values, int threads) {
   Plan plan;
@@ -72,8 +79,8 @@ NICHELM_INLINE Plan plan_product(int64_t groups, int64_t m, int64_t n, int64_t k
   if (!plan.small) plan.groups = least(plan.groups, divide_up(kThreadShare * threads, m * n * most(1, k)));
   if (plan.small) plan.task_rows = plan.row_panels;
 
-  // Several tasks a thread, so that none waits long for the last; each part packs the narrower operand again, so there are few.
-  const int64_t tasks = plan.groups * plan.splits, parts = threads == 1 ? 1 : divide_up((tasks < threads ? 2 : 4) * int64_t{threads}, tasks);
+  // Several tasks a thread, so that none waits long for the last; each part packs the narrower operand again, so there are few, and as many for each thread.
+  const int64_t tasks = plan.groups * plan.splits, parts = threads == 1 ? 1 : even_parts(divide_up((tasks < threads ? 2 : 4) * int64_t{threads}, tasks), tasks, threads);
   plan.deep = deep && !plan.small && divide_up(threads, tasks) <= 2;
   if (plan.deep) {
     plan.strip_panels = plan.column_panels;
