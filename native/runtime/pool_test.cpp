@@ -38,9 +38,20 @@ TEST(pool_runs_each_job_once_on_the_caller_and_on_the_workers_that_come) {
       for (size_t t = 0; t < ran.size(); ++t) once = once && ran[t] - before[t] <= 1;
       EXPECT(once, std::to_string(threads) + " threads: the caller ran " + std::to_string(ran[0]) + " of " + std::to_string(job + 1) + " jobs, or a worker one twice");
     }
-    for (int job = 0; job < 20; ++job) {
-      Gathering all(threads);
-      pool.run([](void* context, int) { static_cast<Gathering*>(context)->gather(); }, &all);  // does not end if a worker stays away from a job that lasts
+    // A job that lasts until all have come to it, which ends only if they do, and then on, so that a worker that has done it could come again.
+    struct Job {
+      Gathering all;
+      std::vector<std::atomic<int>> ran;
+    };
+    for (int round = 0; round < 20; ++round) {
+      Job job{Gathering(threads), std::vector<std::atomic<int>>(static_cast<size_t>(threads))};
+      pool.run([](void* context, int thread) {
+        Job& j = *static_cast<Job*>(context);
+        ++j.ran[static_cast<size_t>(thread)];
+        j.all.gather();
+        for (int i = 0; thread == 0 && i < 1000; ++i) std::this_thread::yield();
+      }, &job);
+      for (const auto& times : job.ran) EXPECT(times == 1, std::to_string(threads) + " threads: one ran a job " + std::to_string(times) + " times");
     }
   }
 }

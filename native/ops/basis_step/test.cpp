@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "ops/basis_step/calls.h"
+#include "ops/project/test_shape.h"
 #include "test/devices.h"
 #include "test/operand.h"
 
@@ -12,15 +13,8 @@ using namespace nichelm::test;
 
 namespace {
 
-struct Shape {
-  int64_t experts, m, h, groups, inputs, outputs;
-  int64_t size() const { return inputs * outputs; }
-  std::string text() const {
-    std::string s;
-    for (int64_t n : {experts, m, h, groups, inputs, outputs}) s += (s.empty() ? "" : " x ") + std::to_string(n);
-    return s;
-  }
-};
+using Shape = ProjectionShape;
+
 // As in project's test, and each number of groups that the GPU has registers for; with 400 matrices there is not shared memory enough for their coefficients.
 const Shape kShapes[] = {{2, 1, 1, 3, 1, 2},     {3, 2, 5, 2, 7, 13},   {4, 4, 4, 8, 64, 64}, {5, 3, 6, 5, 61, 67},  {32, 8, 9, 1, 131, 97},
                          {9, 4, 3, 12, 16, 34}, {7, 2, 6, 20, 11, 10}, {7, 5, 3, 40, 37, 41}, {2, 2, 400, 20, 3, 5}, {2, 2, 11, 3, 128, 160}, {2, 3, 4, 2, 0, 5}};

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "ops/project/test_shape.h"
 #include "test/devices.h"
 #include "test/gradient.h"
 #include "test/operand.h"
@@ -12,15 +13,8 @@ using namespace nichelm::test;
 
 namespace {
 
-struct Shape {
-  int64_t experts, m, h, groups, inputs, outputs;
-  int64_t size() const { return inputs * outputs; }
-  std::string text() const {
-    std::string s;
-    for (int64_t n : {experts, m, h, groups, inputs, outputs}) s += (s.empty() ? "" : " x ") + std::to_string(n);
-    return s;
-  }
-};
+using Shape = ProjectionShape;
+
 // Whole chunks and parts of them, a last lane, groups and bases that no block divides, many groups (small chunks), next to nothing, no elements.
 const Shape kShapes[] = {{2, 1, 1, 3, 1, 2}, {3, 2, 5, 2, 7, 13}, {4, 4, 4, 8, 64, 64}, {5, 3, 6, 5, 61, 67}, {32, 8, 9, 1, 131, 97}, {7, 5, 3, 40, 37, 41}, {2, 2, 11, 3, 128, 160}, {2, 3, 4, 2, 0, 5}};
 
