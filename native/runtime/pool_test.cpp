@@ -56,7 +56,7 @@ TEST(pool_runs_each_job_once_on_the_caller_and_on_the_workers_that_come) {
   }
 }
 
-TEST(pool_does_not_wait_for_workers_that_do_not_come) {
+TEST(cpu_does_each_task_once_whoever_comes) {
   for (int round = 0; round < 50; ++round) {
     Cpu cpu(4, Isa::portable);
     std::this_thread::sleep_for(std::chrono::milliseconds(round % 2));  // workers are not started yet, or asleep
