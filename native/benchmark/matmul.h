@@ -11,6 +11,7 @@ struct MatmulCase {
   bool accumulate = false;  // c += a · b in f32: the gradient of a weight
   bool gelu = false;        // bias and gelu, pre kept: the first product of an MLP
   bool f32_result = false;  // of bf16 operands too
+  bool a_apart = false, c_apart = false;  // rows of a, of c, as the output layer has its logits' (ops/matmul/apart.h)
 };
 
 // Forward, gradient of the input and gradient of the weight of each kind of product in a step of `nano` and `mini`, some of `slm`, and 1024 x 1024 x 1024.

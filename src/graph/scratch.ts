@@ -8,6 +8,8 @@ export interface KernelFacts { threads: number; isa: string }
 interface Need { packed?: number; partial?: number; logits?: number; ownPacked?: number; ownSums?: number; own?: number }
 
 const MIB = 2 ** 20, CHUNK_LOGITS = 8 * MIB, LEAST_CHUNK = 512, MOST_PACKED = 32 * MIB, GROUPED = 8 * MIB, BLOCK_STEPS = 512, DEEP_STEPS = 256, DEEP_BYTES = MIB / 2, DEEP_RESULT = 2 * MIB, SHARED_BLOCK = 1.25 * MIB, OWN_BLOCK = MIB / 4, FEW_ROWS = 64
+/** Bytes from row to row that native/ops/matmul/apart.h leaves: an odd number of lines of 64. */
+const apart = (bytes: number): number => 64 * (Math.ceil(bytes / 64) | 1)
 const up = (x: number, step: number): number => Math.ceil(x / step) * step
 
 /**
@@ -46,8 +48,8 @@ function needsOf({ op, operands, outputs, attributes }: Node, { isa, threads }: 
     case 'linear_distillation_gradient': {
       const { x, weight } = operands, tokens = x!.rows, width = x!.width, vocabulary = weight!.rows, gradient = op.name.endsWith('gradient')
       const limit = Math.max(LEAST_CHUNK, Math.floor(CHUNK_LOGITS / (4 * vocabulary))), chunk = up(Math.ceil(tokens / Math.max(1, Math.ceil(tokens / limit))), 16)
-      const slopes = gradient && x!.dtype === 'bf16' ? 2 * chunk * vocabulary : 0
-      const logits = 8 * tokens + 4 * chunk * vocabulary + slopes + 2 * chunk * width * BYTES[x!.dtype]
+      const slopes = gradient && x!.dtype === 'bf16' ? chunk * apart(2 * vocabulary) : 0
+      const logits = 8 * tokens + chunk * apart(4 * vocabulary) + slopes + 2 * chunk * width * BYTES[x!.dtype]
       return [
         { logits, own: op.name.startsWith('linear_distillation') ? 8 * vocabulary : slopes ? 4 * vocabulary : 0 }, product(1, chunk, vocabulary, width, values(x!)),
         ...(gradient ? [product(1, chunk, width, vocabulary, values(x!)), product(1, vocabulary, width, chunk, values(x!))] : []),
@@ -65,9 +67,10 @@ function needsOf({ op, operands, outputs, attributes }: Node, { isa, threads }: 
 
 const deepShape = (m: number, n: number, steps: number): boolean => steps >= 4 * BLOCK_STEPS && 4 * Math.min(m, n) * DEEP_STEPS <= DEEP_BYTES && 4 * m * n <= DEEP_RESULT
 
-function evenParts(parts: number, tasks: number, threads: number): number {
-  for (let even = parts; even < 2 * parts; even++) if ((tasks * even) % threads === 0) return even
-  return parts
+function evenParts(tasks: number, threads: number): number {
+  const least = Math.ceil(threads / tasks)
+  for (let parts = least; parts < 4 * least; parts++) if ((tasks * parts) % threads === 0) return parts
+  return 4 * least
 }
 
 /** One product of each of `groups`, [m, k] · [k, n]; `steps`: words along k, each of one f32 or two bf16. */
@@ -77,7 +80,7 @@ function needOfProduct({ groups, m, n, steps, threads }: { groups: number; m: nu
   const rows = up(m, 14), columns = up(n, 32), sharesRows = m <= n && 4 * rows * blockSteps <= SHARED_BLOCK && 4 * rows * steps <= MOST_PACKED
   const shared = sharesRows ? 4 * rows * steps : Math.min(4 * columns * steps, Math.max(MOST_PACKED, 4 * 32 * steps))
   const splits = Math.max(1, Math.min(Math.floor(16 / (Math.ceil(m / 112) * Math.ceil(n / 256))), blocks, Math.floor(MOST_PACKED / (4 * m * n))))
-  const together = Math.min(groups, Math.max(1, Math.floor(GROUPED / shared))), tasks = together * splits, parts = threads === 1 ? 1 : evenParts(Math.ceil(((tasks < threads ? 2 : 4) * threads) / tasks), tasks, threads)
+  const together = Math.min(groups, Math.max(1, Math.floor(GROUPED / shared))), tasks = together * splits, parts = evenParts(tasks, threads)
   const partial = splits > 1 ? together * splits * 4 * rows * columns : 0, ownSums = (taskRows: number, taskColumns: number): number => (blocks > 1 && splits === 1 ? 4 * taskRows * taskColumns : 0)
   if (deep && Math.ceil(threads / tasks) <= 2) {
     const ownRows = Math.min(rows, m > n ? up(OWN_BLOCK / (4 * blockSteps), 14) : rows), ownColumns = Math.min(columns, m > n ? columns : up(OWN_BLOCK / (4 * blockSteps), 32))

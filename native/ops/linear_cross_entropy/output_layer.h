@@ -2,14 +2,14 @@
 // each row while it is in cache (rows over threads), then the two products of the gradient. Chunks depend on the shape alone.
 // Everything here is local to the kernel file that includes it.
 #pragma once
-#include "ops/matmul/matmul.h"
+#include "ops/matmul/apart.h"
 #include "ops/softmax_row.h"
 #include "runtime/cpu.h"
 
 namespace nichelm {
 
-template <> void run(cpu::NICHELM_ISA& device, const Matmul& op);
-template <> void run(cpu::NICHELM_ISA& device, const MatmulAccumulate& op);
+template <> void run(cpu::NICHELM_ISA& device, const RowsApart<Matmul>& op);
+template <> void run(cpu::NICHELM_ISA& device, const RowsApart<MatmulAccumulate>& op);
 
 namespace {
 
@@ -70,8 +70,9 @@ template <class T, class Body> void output_layer(cpu::NICHELM_ISA& device, const
 
   int64_t valid = 0;
   for (int64_t n = 0; n < tokens; ++n) valid += weights[n] != 0;
-  const int64_t chunk = chunk_tokens(valid, vocabulary), logit_count = chunk * vocabulary;
-  const int64_t half_count = gradient && sizeof(T) == 2 ? logit_count : 0;  // f32 gradients take the place of their logits
+  const int64_t logits_row = apart<float>(vocabulary), dlogits_row = apart<T>(vocabulary);
+  const int64_t chunk = chunk_tokens(valid, vocabulary), logit_count = chunk * logits_row;
+  const int64_t half_count = gradient && sizeof(T) == 2 ? chunk * dlogits_row : 0;  // f32 gradients take the place of their logits
   Parts parts{static_cast<char*>(device.shared_scratch(2 * Parts::aligned(valid * 4) + Parts::aligned(logit_count * 4) + Parts::aligned(half_count * 2) + 2 * Parts::aligned(chunk * row_bytes)))};
   int32_t* places = parts.take<int32_t>(valid);
   float* losses = parts.take<float>(valid);
@@ -95,16 +96,16 @@ template <class T, class Body> void output_layer(cpu::NICHELM_ISA& device, const
     if (!together)
       for (int64_t n = 0; n < count; ++n) std::memcpy(some_x + n * width, op.x.as<T>() + place[n] * width, static_cast<size_t>(row_bytes));
     const Tensor x = matrix(together ? op.x.as<T>() + place[0] * width : some_x, type, count, width);
-    run(device, Matmul{{x}, {op.weight}, {}, {}, {}, {matrix(logits, Type::f32, count, vocabulary)}, {}, false, true, false});
+    run(device, RowsApart<Matmul>{{{x}, {op.weight}, {}, {}, {}, {matrix(logits, Type::f32, count, vocabulary)}, {}, false, true, false}, 0, logits_row});
     each_row(device, count, [&](int64_t n, int thread) {
-      const TokenLoss of_token = token_loss(int64_t{place[n]}, logits + n * vocabulary, gradient ? dlogits + n * vocabulary : nullptr, thread);
+      const TokenLoss of_token = token_loss(int64_t{place[n]}, logits + n * logits_row, gradient ? dlogits + n * dlogits_row : nullptr, thread);
       nll[place[n]] = of_token.nll;
       losses[first + n] = of_token.loss;
     });
     if (!gradient) continue;
     const Tensor d = matrix(dlogits, type, count, vocabulary), dx = matrix(together ? op.dx.as<T>() + place[0] * width : some_dx, type, count, width);
-    if (op.dweight.present()) run(device, MatmulAccumulate{{d}, {x}, {op.dweight}, true, false});
-    run(device, Matmul{{d}, {op.weight}, {}, {}, {}, {dx}, {}, false, false, false});  // last: dx may lie where x does
+    if (op.dweight.present()) run(device, RowsApart<MatmulAccumulate>{{{d}, {x}, {op.dweight}, true, false}, dlogits_row});
+    run(device, RowsApart<Matmul>{{{d}, {op.weight}, {}, {}, {}, {dx}, {}, false, false, false}, dlogits_row});  // last: dx may lie where x does
     if (!together)
       for (int64_t n = 0; n < count; ++n) std::memcpy(op.dx.as<T>() + place[n] * width, some_dx + n * width, static_cast<size_t>(row_bytes));
   }

@@ -1,5 +1,6 @@
 // CPU kernel: packed, cache-blocked product (gemm.h; of few rows thin.h) of register tiles (micro_kernel.h), the epilogue on each tile while it is hot (epilogue.h).
 // bf16 operands are multiplied in pairs where the CPU has bf16 dot products, and widened to f32 while packing where it does not.
+#include "ops/matmul/apart.h"
 #include "ops/matmul/gemm.h"
 #include "ops/matmul/matmul.h"
 #include "ops/matmul/thin.h"
@@ -11,6 +12,12 @@ template <class T> struct KindOf { using type = SingleF32; };
 #ifdef NICHELM_ISA_avx512bf16
 template <> struct KindOf<Bf16> { using type = PairBf16; };
 #endif
+
+// a, of m x k elements a group.
+template <class T, class Op> Operand<T> rows_of(const Op& op, int64_t m, int64_t k, int64_t apart) {
+  const int64_t width = op.transpose_a ? m : k, stride = apart ? apart : width;
+  return {op.a.template as<const T>(), stride, !op.transpose_a, (op.transpose_a ? k : m) * stride};
+}
 
 // Of few rows the sums are written out first: a task has them by columns that lie side by side, not by pairs of a gate and what it lets pass.
 template <class T, class C> void multiply_few_gated(Cpu& device, const Operand<T>& a, const Operand<T>& b, int64_t groups, int64_t m, int64_t n, int64_t k, const Epilogue<C>& epilogue) {
@@ -29,10 +36,11 @@ template <class T, class C> void multiply_few_gated(Cpu& device, const Operand<T
 }
 
 // Groups share out the rows of a and have a matrix of b each, or where stacked_c share out the rows of a and b along k and have a result each.
-template <class T, class C, class Op> void multiply(Cpu& device, const Op& op, bool stacked_c, const Epilogue<C>& epilogue) {
+// apart: elements from one row of a in memory to the next, where these are more than are in it (of one group only).
+template <class T, class C, class Op> void multiply(Cpu& device, const Op& op, bool stacked_c, const Epilogue<C>& epilogue, int64_t apart = 0) {
   const int64_t groups = op.groups(), m = op.m() / (stacked_c ? 1 : groups), n = op.n(), k = op.k() / (stacked_c ? groups : 1);
   if (m == 0 || n == 0) return;
-  const Operand<T> a{op.a.template as<const T>(), op.transpose_a ? m : k, !op.transpose_a, m * k};
+  const Operand<T> a = rows_of<T>(op, m, k, apart);
   const Operand<T> b{op.b.template as<const T>(), op.transpose_b ? k : n, op.transpose_b, k * n};
   if (!op.transpose_a && m <= kThinRows && (epilogue.swiglu || epilogue.swiglu_of)) return multiply_few_gated(device, a, b, groups, m, n, k, epilogue);
   if (!op.transpose_a && m <= kThinRows) ThinProduct<typename KindOf<T>::type, T, C>(device, a, b, groups, m, n, k, epilogue).compute();
@@ -41,18 +49,19 @@ template <class T, class C, class Op> void multiply(Cpu& device, const Op& op, b
 
 // The wider operand of a deep product is packed in panels of b's width, whole lines of memory each, so where that is a the product is made transposed: the same
 // sums, to the bit.
-template <class T, class Op> void accumulate(Cpu& device, const Op& op) {
+template <class T, class Op> void accumulate(Cpu& device, const Op& op, int64_t apart = 0) {
   const Epilogue<float> epilogue{op.c.template as<float>(), op.n(), nullptr, nullptr, nullptr, nullptr, false, true};
   const int64_t groups = op.stacked_c() ? op.groups() : 1, k = op.k() / groups, m = op.m(), n = op.n();
-  if (m <= n || !op.transpose_a || op.transpose_b || n == 0 || !deep_shape(m, n, divide_up(k, KindOf<T>::type::values))) return multiply<T>(device, op, op.stacked_c(), epilogue);
+  if (m <= n || !op.transpose_a || op.transpose_b || n == 0 || !deep_shape(m, n, divide_up(k, KindOf<T>::type::values))) return multiply<T>(device, op, op.stacked_c(), epilogue, apart);
   Epilogue<float> transposed = epilogue;
   transposed.transposed = m;
-  const Operand<T> a{op.a.template as<const T>(), m, false, m * k}, b{op.b.template as<const T>(), n, false, k * n};
+  const Operand<T> a = rows_of<T>(op, m, k, apart), b{op.b.template as<const T>(), n, false, k * n};
   Product<typename KindOf<T>::type, T, float>(device, b, a, groups, n, m, k, transposed).compute();
 }
 
-template <class T, class C> void matmul(Cpu& device, const Matmul& op) {
-  multiply<T>(device, op, false, Epilogue<C>{op.c.as<C>(), op.n(), op.bias.as<const float>(), op.gelu_of.as<const C>(), op.residual.as<const C>(), op.pre.as<C>(), op.gelu, false});
+template <class T, class C> void matmul(Cpu& device, const RowsApart<Matmul>& rows) {
+  const Matmul& op = rows.op;
+  multiply<T>(device, op, false, Epilogue<C>{op.c.as<C>(), rows.c ? rows.c : op.n(), op.bias.as<const float>(), op.gelu_of.as<const C>(), op.residual.as<const C>(), op.pre.as<C>(), op.gelu, false}, rows.a);
 }
 
 template <class T> void matmul_swiglu(Cpu& device, const MatmulSwiglu& op) {
@@ -67,20 +76,21 @@ template <class T> void matmul_swiglu_gradient(Cpu& device, const MatmulSwigluGr
   multiply<T>(device, op, false, epilogue);
 }
 
-
 }  // namespace
 
-template <> void run(cpu::NICHELM_ISA& device, const Matmul& op) {
-  if (op.a.type == Type::f32) matmul<float, float>(device, op);
-  else if (op.c.type == Type::f32) matmul<Bf16, float>(device, op);
-  else matmul<Bf16, Bf16>(device, op);
+template <> void run(cpu::NICHELM_ISA& device, const RowsApart<Matmul>& rows) {
+  if (rows.op.a.type == Type::f32) matmul<float, float>(device, rows);
+  else if (rows.op.c.type == Type::f32) matmul<Bf16, float>(device, rows);
+  else matmul<Bf16, Bf16>(device, rows);
 }
+template <> void run(cpu::NICHELM_ISA& device, const Matmul& op) { run(device, RowsApart<Matmul>{op}); }
 
 template <> void run(cpu::NICHELM_ISA& device, const MatmulSwiglu& op) { op.a.type == Type::f32 ? matmul_swiglu<float>(device, op) : matmul_swiglu<Bf16>(device, op); }
 template <> void run(cpu::NICHELM_ISA& device, const MatmulSwigluGradient& op) { op.a.type == Type::f32 ? matmul_swiglu_gradient<float>(device, op) : matmul_swiglu_gradient<Bf16>(device, op); }
 
-template <> void run(cpu::NICHELM_ISA& device, const MatmulAccumulate& op) {
-  op.a.type == Type::f32 ? accumulate<float>(device, op) : accumulate<Bf16>(device, op);
+template <> void run(cpu::NICHELM_ISA& device, const RowsApart<MatmulAccumulate>& rows) {
+  rows.op.a.type == Type::f32 ? accumulate<float>(device, rows.op, rows.a) : accumulate<Bf16>(device, rows.op, rows.a);
 }
+template <> void run(cpu::NICHELM_ISA& device, const MatmulAccumulate& op) { run(device, RowsApart<MatmulAccumulate>{op}); }
 
 }  // namespace nichelm

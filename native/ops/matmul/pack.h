@@ -171,6 +171,7 @@ template <class Kind, int Width, int Stride, class T> NICHELM_INLINE void pack_a
 #pragma GCC unroll 8
   for (int p = 0; p < kAcrossSteps; ++p, row += Kind::values * stride) {
     __builtin_prefetch(row + ahead);
+    if (Width * sizeof(T) > 64) __builtin_prefetch(row + ahead + 64 / sizeof(T));
     if (Kind::values == 2) __builtin_prefetch(row + ahead + stride);
     pack_step<Kind, Width>(row, row + (Kind::values - 1) * stride, out + p * Stride, p + 1 == kAcrossSteps);
   }

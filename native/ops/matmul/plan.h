@@ -43,11 +43,13 @@ struct Plan {
 // Whether a result is so small beside k (in words) that tasks pack both operands.
 NICHELM_INLINE bool deep_shape(int64_t m, int64_t n, int64_t steps) { return steps >= 4 * kBlockSteps && least(m, n) * 4 * kDeepSteps <= kDeepBytes && 4 * m * n <= kDeepResult; }
 
-// The least number of parts, of `parts` or more, by which each thread has as many of the tasks' parts; `parts` where that were twice as many.
-NICHELM_INLINE int64_t even_parts(int64_t parts, int64_t tasks, int threads) {
-  for (int64_t even = parts; even < 2 * parts; ++even)
-    if (tasks * even % threads == 0) return even;
-  return parts;
+// Parts that each of some tasks is cut into, so that there is work for all threads: the least number by which each has as many parts as the others, if a few
+// are enough for that. Each part packs what is common to a task's parts again.
+NICHELM_INLINE int64_t even_parts(int64_t tasks, int64_t threads) {
+  const int64_t least_parts = divide_up(threads, tasks), most_parts = 4 * least_parts;
+  for (int64_t parts = least_parts; parts < most_parts; ++parts)
+    if (tasks * parts % threads == 0) return parts;
+  return most_parts;
 }
 
 NICHELM_INLINE Plan plan_product(int64_t groups, int64_t m, int64_t n, int64_t k, int values, int threads) {
@@ -79,8 +81,7 @@ NICHELM_INLINE Plan plan_product(int64_t groups, int64_t m, int64_t n, int64_t k
   if (!plan.small) plan.groups = least(plan.groups, divide_up(kThreadShare * threads, m * n * most(1, k)));
   if (plan.small) plan.task_rows = plan.row_panels;
 
-  // Several tasks a thread, so that none waits long for the last; each part packs the narrower operand again, so there are few, and as many for each thread.
-  const int64_t tasks = plan.groups * plan.splits, parts = threads == 1 ? 1 : even_parts(divide_up((tasks < threads ? 2 : 4) * int64_t{threads}, tasks), tasks, threads);
+  const int64_t tasks = plan.groups * plan.splits, parts = even_parts(tasks, threads);
   plan.deep = deep && !plan.small && divide_up(threads, tasks) <= 2;
   if (plan.deep) {
     plan.strip_panels = plan.column_panels;

@@ -3,8 +3,9 @@
 #include <cmath>
 #include <cstring>
 
-#include "ops/matmul/matmul.h"
+#include "ops/matmul/apart.h"
 #include "runtime/bf16.h"
+#include "runtime/on_isa.h"
 #include "test/devices.h"
 
 using namespace nichelm;
@@ -276,6 +277,33 @@ TEST(matmul_few_rows_are_alone) {
             alone.a = part(in.a, k), alone.c = part(in.c, n), alone.residual = part(in.residual, n), alone.gelu_of = part(in.gelu_of, n);
             EXPECT(same_bits(part(all.c, n), compute(one, alone, type, type, [&](const auto& op) { run_op(cpu, op); }).c), s.text() + " " + name_of(type) + ", row " + std::to_string(i) + ", " + name);
           }
+        });
+      }
+}
+
+// Rows `row` elements apart, NaN between them.
+std::vector<float> spread(const std::vector<float>& x, int64_t width, int64_t row) {
+  std::vector<float> y(x.size() / static_cast<size_t>(width) * static_cast<size_t>(row), NAN);
+  for (size_t i = 0; i < x.size(); ++i) y[i / static_cast<size_t>(width) * static_cast<size_t>(row) + i % static_cast<size_t>(width)] = x[i];
+  return y;
+}
+
+// Where rows lie further apart in memory the results are the same bits, and nothing is written between them: many rows and few, both ways a may lie, products
+// with one block of k and several, and those that are small beside k, of which either operand is the wider.
+TEST(matmul_rows_apart) {
+  for (const Type type : {Type::f32, Type::bf16})
+    for (auto [m, n, k] : {std::array<int64_t, 3>{100, 270, 64}, {9, 130, 37}, {45, 33, 1100}, {300, 40, 4200}, {40, 300, 4200}})
+      for (const bool gradient : {false, true}) {
+        Case s{m, n, k, gradient, !gradient};
+        s.accumulate = gradient;
+        const Inputs in(s, type, Type::f32);
+        const int64_t width = gradient ? m : k, a_row = width + 13, c_row = gradient ? n : apart<float>(n);
+        test::on_cpus([&](Cpu& cpu, const std::string& name, bool) {
+          const Outputs want = compute(s, in, type, Type::f32, [&](const auto& op) { run_op(cpu, op); });
+          Buffer a(spread(in.a, width, a_row), type), b(in.b, type), c(spread(in.c, n, c_row), Type::f32);
+          if (gradient) run_on_isa(cpu, RowsApart<MatmulAccumulate>{{{a.tensor({k, m})}, {b.tensor({k, n})}, {c.tensor({m, n})}, true, false}, a_row});
+          else run_on_isa(cpu, RowsApart<Matmul>{{{a.tensor({m, k})}, {b.tensor({n, k})}, {}, {}, {}, {c.tensor({m, n})}, {}, false, true, false}, a_row, c_row});
+          EXPECT(same_bits(c.values(), spread(want.c, n, c_row)), s.text() + " " + name_of(type) + ", " + name);
         });
       }
 }
