@@ -61,6 +61,19 @@ double cgroup_quota(const std::string& membership, const std::string& mount) {
   return least;
 }
 
+int64_t last_cache_bytes(const std::string& folder) {
+  int64_t largest = 0;
+  for (int i = 0;; ++i) {  // "32768K"
+    std::ifstream in(folder + "/index" + std::to_string(i) + "/size");
+    int64_t size = 0;
+    char unit = 0;
+    if (!(in >> size)) break;
+    in >> unit;
+    largest = std::max(largest, size * (unit == 'K' ? 1 << 10 : unit == 'M' ? 1 << 20 : 1));
+  }
+  return largest > 0 ? largest : int64_t{32} << 20;
+}
+
 Cores cores() {
   Cores c{};
   c.machine = c.affinity = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));

@@ -34,6 +34,17 @@ struct Files {
 
 }  // namespace
 
+TEST(cores_last_cache) {
+  const Files files;
+  const auto bytes = [&] { return last_cache_bytes((files.root / "cache").string()); };
+  EXPECT(bytes() == 32 << 20, "no caches are stated");
+  files.write("cache/index0/size", "32K\n");
+  files.write("cache/index1/size", "32K\n");
+  EXPECT(bytes() == 32 << 10, "the only ones");
+  files.write("cache/index2/size", "105M\n");
+  EXPECT(bytes() == 105 << 20, "the last");
+}
+
 TEST(cores_quota_of_cgroup_v2) {
   const Files files;
   EXPECT(files.quota() == 0, "no groups, no quota");

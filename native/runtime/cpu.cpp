@@ -91,7 +91,7 @@ int checked_threads(int threads) {
 
 }  // namespace
 
-Cpu::Cpu(int threads, Isa isa) : isa_(isa), pool_(checked_threads(threads)), scratch_(static_cast<size_t>(pool_.threads())) {}
+Cpu::Cpu(int threads, Isa isa) : isa_(isa), last_cache_(last_cache_bytes("/sys/devices/system/cpu/cpu0/cache")), pool_(checked_threads(threads)), scratch_(static_cast<size_t>(pool_.threads())) {}
 
 Cpu::Buffer::~Buffer() { std::free(data); }
 

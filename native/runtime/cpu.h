@@ -28,6 +28,10 @@ class Cpu {
   int threads() const { return pool_.threads(); }
   Isa isa() const { return isa_; }
 
+  // Whether so much memory, gone through once, leaves the caches behind it without what came first: results are written past them then (runtime/lanes.h).
+  bool outgrows_caches(int64_t bytes) const { return bytes > last_cache_; }
+  void set_last_cache(int64_t bytes) { last_cache_ = bytes; }  // for tests
+
   // Calls body(first, last) on disjoint contiguous ranges that cover [0, count), as many as there are threads.
   template <class Body> void split(int64_t count, const Body& body) {
     const int64_t parts = count < threads() ? count : threads();
@@ -60,6 +64,7 @@ class Cpu {
   void even_scratch();
 
   Isa isa_;
+  int64_t last_cache_;  // bytes
   Pool pool_;
   std::vector<std::array<Buffer, kSlots>> scratch_;
   std::array<Buffer, kSlots> shared_;

@@ -57,18 +57,23 @@ template <int N, class T, class Which> NICHELM_INLINE Several<N> load_several(co
   NICHELM_EACH y.part[i] = load(x + i * kLanes, lanes);
   return y;
 }
-template <int N, class T, class Which> NICHELM_INLINE void store_several(const Several<N>& x, T* y, Which lanes) {
+template <Store kStore = Store::cached, int N, class T, class Which> NICHELM_INLINE void store_several(const Several<N>& x, T* y, Which lanes) {
+  constexpr bool kStreaming = kStore == Store::streaming && std::is_same_v<Which, AllLanes>;
 #ifdef NICHELM_ISA_avx512bf16
   if constexpr (sizeof(T) == 2 && N % 2 == 0 && std::is_same_v<Which, AllLanes>) {  // two registers are rounded in the time of one; the same bits
 #pragma GCC unroll 8
     for (int i = 0; i < N; i += 2) {
       const __m512bh halves = _mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(x.part[i + 1]), reinterpret_cast<__m512>(x.part[i]));
-      std::memcpy(y + i * kLanes, &halves, sizeof halves);
+      if constexpr (kStreaming) _mm512_stream_si512(reinterpret_cast<__m512i*>(y + i * kLanes), reinterpret_cast<__m512i>(halves));
+      else std::memcpy(y + i * kLanes, &halves, sizeof halves);
     }
     return;
   }
 #endif
-  NICHELM_EACH store(x.part[i], y + i * kLanes, lanes);
+  NICHELM_EACH {
+    if constexpr (kStreaming) stream(x.part[i], y + i * kLanes);
+    else store(x.part[i], y + i * kLanes, lanes);
+  }
 }
 
 // Asks for what N registers will be loaded from; Locality 2: no nearer than the second cache.

@@ -3,13 +3,14 @@
 #include "ops/layer_norm/layer_norm.h"
 #include "ops/row_sums.h"
 #include "ops/small.h"
+#include "ops/streaming.h"
 #include "runtime/several.h"
 
 namespace nichelm {
 namespace {
 
 // N: registers that sums are made in; a short row's are made in one line of them.
-template <int N, class T> void normalize(const LayerNorm& op, int64_t row) {
+template <int N, class T, Store kStore> void normalize(const LayerNorm& op, int64_t row) {
   const int64_t width = op.x.width();
   const float *gain = op.gain.as<float>(), *bias = op.bias.as<float>();
   const T* x = op.x.as<T>() + row * width;
@@ -26,8 +27,8 @@ template <int N, class T> void normalize(const LayerNorm& op, int64_t row) {
   });
   const float scale = 1 / __builtin_sqrtf(sum_of(squares) / static_cast<float>(width) + op.epsilon);
   over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
-    fetch_several<n(), 2>(y + width + i);
-    store_several((load_several<n()>(x + i, lanes) - mean) * scale * load_several<n()>(gain + i, lanes) + load_several<n()>(bias + i, lanes), y + i, lanes);
+    if constexpr (kStore == Store::cached) fetch_several<n(), 2>(y + width + i);
+    store_several<kStore>((load_several<n()>(x + i, lanes) - mean) * scale * load_several<n()>(gain + i, lanes) + load_several<n()>(bias + i, lanes), y + i, lanes);
   });
   op.mean.as<float>()[row] = mean;
   op.scale.as<float>()[row] = scale;
@@ -35,14 +36,18 @@ template <int N, class T> void normalize(const LayerNorm& op, int64_t row) {
 
 template <class T> void layer_norm(Cpu& device, const LayerNorm& op) {
   const bool wide = op.x.width() >= 4 * kSeveral * kLanes;
-  split_elements(device, op.x.rows(), op.x.size(), [&](int64_t first, int64_t last) {
-    for (int64_t row = first; row < last; ++row) wide ? normalize<kSeveral, T>(op, row) : normalize<kOfLine<T>, T>(op, row);
-  });
+  with_store(device, op.y, [&](auto store) {
+    split_elements(device, op.x.rows(), op.x.size(), [&](int64_t first, int64_t last) {
+      for (int64_t row = first; row < last; ++row) wide ? normalize<kSeveral, T, store()>(op, row) : normalize<kOfLine<T>, T, store()>(op, row);
+      drain<store()>();
+    });
+  }, op.x);
 }
 
 // gains, biases: sums of this row's chunk, null where nobody asks for them. In f32 each pass asks for half of the lines that the next row wants: its second pass
-// alone would leave memory without work during the first. In bf16, where arithmetic takes as long as memory, that is slower. Each pass reads an element of every operand before dx is written there, so dx may lie in residual.
-template <class T> void gradient_row(const LayerNormGradient& op, int64_t row, float* gains, float* biases) {
+// alone would leave memory without work during the first. In bf16, where arithmetic takes as long as memory, that is slower.
+// Each pass reads an element of every operand before dx is written there, so dx may lie in residual.
+template <class T, Store kStore> void gradient_row(const LayerNormGradient& op, int64_t row, float* gains, float* biases) {
   const int64_t width = op.x.width();
   const float* gain = op.gain.as<float>();
   const float mean = op.mean.as<float>()[row], scale = op.scale.as<float>()[row];
@@ -52,7 +57,11 @@ template <class T> void gradient_row(const LayerNormGradient& op, int64_t row, f
   Several<kOfLine<T>> sum_g = {}, sum_gn = {};
   over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
     const auto d = load_several<n()>(dy + i, lanes), normal = inside((load_several<n()>(x + i, lanes) - mean) * scale, lanes), g = d * load_several<n()>(gain + i, lanes);
-    if constexpr (sizeof(T) == 4) fetch_several<n(), 2>(x + width + i), fetch_several<n(), 2>(dx + width + i);
+    if constexpr (sizeof(T) == 4) {
+      fetch_several<n(), 2>(x + width + i);
+      if (kStore == Store::cached) fetch_several<n(), 2>(dx + width + i);
+      else if (residual) fetch_several<n(), 2>(residual + width + i);
+    }
     add_to(sum_g, g);
     add_to(sum_gn, g * normal);
     if (gains) store_several(load_several<n()>(gains + i, lanes) + d * normal, gains + i, lanes);
@@ -62,21 +71,22 @@ template <class T> void gradient_row(const LayerNormGradient& op, int64_t row, f
   over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
     if constexpr (sizeof(T) == 2) fetch_several<n(), 2>(x + width + i);
     fetch_several<n(), 2>(dy + width + i);
-    if (residual) fetch_several<n(), 2>(residual + width + i);
+    if (residual && (sizeof(T) == 2 || kStore == Store::cached)) fetch_several<n(), 2>(residual + width + i);
     const auto g = load_several<n()>(dy + i, lanes) * load_several<n()>(gain + i, lanes), deviation = load_several<n()>(x + i, lanes) - mean;
     std::decay_t<decltype(g)> d;
     if constexpr (sizeof(T) == 2) d = g * scale - of_one - deviation * of_deviation;
     else d = scale * (g - mean_g - deviation * scale * mean_gn);  // what cancels is subtracted before it is rounded again: ten times as near in sums over rows
     if (residual) d = d + load_several<n()>(residual + i, lanes);
-    store_several(d, dx + i, lanes);
+    store_several<kStore>(d, dx + i, lanes);
   });
 }
 
-template <class T> void layer_norm_gradient(Cpu& device, const LayerNormGradient& op) {
+template <class T, Store kStore> void gradient_rows(Cpu& device, const LayerNormGradient& op) {
   const int64_t width = op.x.width(), stride = 2 * width;
   if (!op.dgain.present() && !op.dbias.present()) {
     device.split(op.x.rows(), [&](int64_t first, int64_t last) {
-      for (int64_t row = first; row < last; ++row) gradient_row<T>(op, row, nullptr, nullptr);
+      for (int64_t row = first; row < last; ++row) gradient_row<T, kStore>(op, row, nullptr, nullptr);
+      drain<kStore>();
     });
     return;
   }
@@ -85,10 +95,15 @@ template <class T> void layer_norm_gradient(Cpu& device, const LayerNormGradient
   device.each(chunks.count, [&](int64_t c, int) {
     float* gains = sums + c * stride;
     std::memset(gains, 0, static_cast<size_t>(stride) * 4);
-    for (int64_t row = chunks.first(c); row < chunks.last(c); ++row) gradient_row<T>(op, row, op.dgain.present() ? gains : nullptr, op.dbias.present() ? gains + width : nullptr);
+    for (int64_t row = chunks.first(c); row < chunks.last(c); ++row) gradient_row<T, kStore>(op, row, op.dgain.present() ? gains : nullptr, op.dbias.present() ? gains + width : nullptr);
+    drain<kStore>();
   });
   if (op.dgain.present()) add_chunks(device, sums, chunks.count, stride, width, op.dgain.as<float>());
   if (op.dbias.present()) add_chunks(device, sums + width, chunks.count, stride, width, op.dbias.as<float>());
+}
+
+template <class T> void layer_norm_gradient(Cpu& device, const LayerNormGradient& op) {
+  with_store(device, op.dx, [&](auto store) { gradient_rows<T, store()>(device, op); }, op.x, op.dy, op.residual);
 }
 
 }  // namespace

@@ -3,13 +3,14 @@
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/row_sums.h"
 #include "ops/small.h"
+#include "ops/streaming.h"
 #include "runtime/several.h"
 
 namespace nichelm {
 namespace {
 
 // N: registers that sums are made in; a short row's are made in one line of them.
-template <int N, class T> void normalize(const RmsNorm& op, int64_t row) {
+template <int N, class T, Store kStore> void normalize(const RmsNorm& op, int64_t row) {
   const int64_t width = op.x.width();
   const float* gain = op.gain.as<float>();
   const T* x = op.x.as<T>() + row * width;
@@ -23,21 +24,24 @@ template <int N, class T> void normalize(const RmsNorm& op, int64_t row) {
   });
   const float scale = 1 / __builtin_sqrtf(sum_of(squares) / static_cast<float>(width) + op.epsilon);
   over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
-    if constexpr (sizeof(T) == 4) fetch_several<n(), 2>(y + width + i);
-    store_several(load_several<n()>(x + i, lanes) * scale * load_several<n()>(gain + i, lanes), y + i, lanes);
+    if constexpr (sizeof(T) == 4 && kStore == Store::cached) fetch_several<n(), 2>(y + width + i);
+    store_several<kStore>(load_several<n()>(x + i, lanes) * scale * load_several<n()>(gain + i, lanes), y + i, lanes);
   });
   op.scale.as<float>()[row] = scale;
 }
 
 template <class T> void rms_norm(Cpu& device, const RmsNorm& op) {
   const bool wide = op.x.width() >= 4 * kSeveral * kLanes;
-  split_elements(device, op.x.rows(), op.x.size(), [&](int64_t first, int64_t last) {
-    for (int64_t row = first; row < last; ++row) wide ? normalize<kSeveral, T>(op, row) : normalize<kOfLine<T>, T>(op, row);
-  });
+  with_store(device, op.y, [&](auto store) {
+    split_elements(device, op.x.rows(), op.x.size(), [&](int64_t first, int64_t last) {
+      for (int64_t row = first; row < last; ++row) wide ? normalize<kSeveral, T, store()>(op, row) : normalize<kOfLine<T>, T, store()>(op, row);
+      drain<store()>();
+    });
+  }, op.x);
 }
 
 // gains: sums of this row's chunk, null where nobody asks for them. Each pass reads an element of every operand before dx is written there, so dx may lie in residual.
-template <class T> void gradient_row(const RmsNormGradient& op, int64_t row, float* gains) {
+template <class T, Store kStore> void gradient_row(const RmsNormGradient& op, int64_t row, float* gains) {
   const int64_t width = op.x.width();
   const float* gain = op.gain.as<float>();
   const float scale = op.scale.as<float>()[row];
@@ -46,7 +50,8 @@ template <class T> void gradient_row(const RmsNormGradient& op, int64_t row, flo
   T* dx = op.dx.as<T>() + row * width;
   Several<kOfLine<T>> sum_gn = {};  // of g n, n = x scale
   over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
-    if constexpr (sizeof(T) == 4) fetch_several<n(), 2>(x + width + i), fetch_several<n(), 2>(dx + width + i);
+    if constexpr (sizeof(T) == 4) fetch_several<n(), 2>(x + width + i);
+    if constexpr (sizeof(T) == 4 && kStore == Store::cached) fetch_several<n(), 2>(dx + width + i);
     const auto dn = load_several<n()>(dy + i, lanes) * (load_several<n()>(x + i, lanes) * scale);
     add_to(sum_gn, dn * load_several<n()>(gain + i, lanes));
     if (gains) store_several(load_several<n()>(gains + i, lanes) + dn, gains + i, lanes);
@@ -62,15 +67,16 @@ template <class T> void gradient_row(const RmsNormGradient& op, int64_t row, flo
     if constexpr (sizeof(T) == 2) d = g * scale - v * of_x;
     else d = scale * (g - v * scale * mean_gn);  // as in layer_norm: what cancels before it is rounded again
     if (residual) d = d + load_several<n()>(residual + i, lanes);
-    store_several(d, dx + i, lanes);
+    store_several<kStore>(d, dx + i, lanes);
   });
 }
 
-template <class T> void rms_norm_gradient(Cpu& device, const RmsNormGradient& op) {
+template <class T, Store kStore> void gradient_rows(Cpu& device, const RmsNormGradient& op) {
   const int64_t width = op.x.width();
   if (!op.dgain.present()) {
     device.split(op.x.rows(), [&](int64_t first, int64_t last) {
-      for (int64_t row = first; row < last; ++row) gradient_row<T>(op, row, nullptr);
+      for (int64_t row = first; row < last; ++row) gradient_row<T, kStore>(op, row, nullptr);
+      drain<kStore>();
     });
     return;
   }
@@ -79,9 +85,14 @@ template <class T> void rms_norm_gradient(Cpu& device, const RmsNormGradient& op
   device.each(chunks.count, [&](int64_t c, int) {
     float* gains = sums + c * width;
     std::memset(gains, 0, static_cast<size_t>(width) * 4);
-    for (int64_t row = chunks.first(c); row < chunks.last(c); ++row) gradient_row<T>(op, row, gains);
+    for (int64_t row = chunks.first(c); row < chunks.last(c); ++row) gradient_row<T, kStore>(op, row, gains);
+    drain<kStore>();
   });
   add_chunks(device, sums, chunks.count, width, width, op.dgain.as<float>());
+}
+
+template <class T> void rms_norm_gradient(Cpu& device, const RmsNormGradient& op) {
+  with_store(device, op.dx, [&](auto store) { gradient_rows<T, store()>(device, op); }, op.x, op.dy, op.residual);
 }
 
 }  // namespace
