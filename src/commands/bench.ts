@@ -5,7 +5,7 @@ import { countMethod, RECOMPUTE, type NetworkOptions, type Recompute } from '../
 import { measureStep } from '../train/index.js'
 import { benchKmeans, benchTokenizer } from './benchData.js'
 import { benchInference } from './benchInference.js'
-import { about, productsText, rated, share, timed, traffic, utilisation } from './benchTimed.js'
+import { about, productsText, profileText, rated, share, timed, traffic, utilisation } from './benchTimed.js'
 import { define, deviceOptions, group, interruption, jsonOption, openDevice, print } from './frame.js'
 import { methodOptions, methodSizes } from './methodOptions.js'
 import { modelOptions } from './modelOptions.js'
@@ -22,11 +22,12 @@ const train = define({
     context: { type: 'number', minimum: 2, describe: 'Tokens of a row; default: the model\'s context' },
     recompute: { type: 'string', choices: RECOMPUTE, default: 'none' as Recompute, describe: 'Activations made again instead of kept: less memory, more time' },
     steps: { type: 'number', minimum: 1, default: 10, describe: 'Steps to time; the median counts' },
+    profile: { type: 'boolean', default: false, describe: 'Where a step\'s time goes, op by op' },
     ...deviceOptions, ...jsonOption,
   },
   examples: [['bench train --model nano --vocab 4096 --batch 32 --context 256 --precision bf16 --threads 2 --steps 10 --json', 'Tokens a second, and the share of the measured peak'],
     ['bench train --model pico --vocab 4096 --batch 64 --method slm-pn --experts 16', 'The same of a projected network; compare with --method slm']],
-  run: async ({ batch, context, steps, recompute, device: name, threads, precision, json, groups, experts, ...model }) => {
+  run: async ({ batch, context, steps, recompute, profile: profiled, device: name, threads, precision, json, groups, experts, ...model }) => {
     const projects = model.method === 'slm-pn'
     if (experts !== undefined && !projects) throw new NichelmError('USAGE', `--experts: belongs to slm-pn, not to ${model.method}`, { fix: 'Give --method slm-pn, or leave --experts out.' })
     const sizes = { ...methodSizes({ ...model, context, ...(projects ? { experts: experts ?? 16 } : {}) }, batch), rowsPerGroup: batch / groups }
@@ -34,10 +35,10 @@ const train = define({
     const network: NetworkOptions | undefined = projected && { kind: 'projected', projected, groups }
     using device = openDevice({ device: name, threads })
     const peak = await device.peak(precision)
-    const { secondsPerStep, tokensPerStep, memoryBytes, plannedResidentBytes, peakResidentBytes } = await measureStep({ device, config, precision, network, rows: batch, length, steps, recompute, signal: interruption.signal })
+    const { secondsPerStep, tokensPerStep, memoryBytes, plannedResidentBytes, peakResidentBytes, profile } = await measureStep({ device, config, precision, network, rows: batch, length, steps, recompute, profile: profiled, signal: interruption.signal })
     const { pretrainingParameters: parameters, pretrainingFlopsPerToken } = countMethod({ ...sizes, length }), flopsPerToken = pretrainingFlopsPerToken!, tokensPerSecond = tokensPerStep / secondsPerStep
-    const result = { ...about(device.describe()), model: model.model, method: model.method, ...(projected ? { experts: projected.experts, groups } : {}), precision, recompute, batch, context: length, steps, tokensPerSecond, secondsPerStep, parameters, flopsPerToken, ...rated(device, tokensPerSecond * flopsPerToken, peak), memoryBytes, plannedResidentBytes, peakResidentBytes }
-    print(json, result, () => `${model.model}${projected ? `, ${projected.experts} experts in ${groups} groups` : ''}, ${precision}, ${batch} rows of ${length}: ${Math.round(tokensPerSecond).toLocaleString('en')} tokens/s, ${(1000 * secondsPerStep).toFixed(device.describe().gpu ? 2 : 0)} ms a step, ${share(result)}; memory ${plannedResidentBytes === null ? mebibytes(memoryBytes) : `${mebibytes(plannedResidentBytes)} planned`}${peakResidentBytes === null ? '' : `, ${mebibytes(peakResidentBytes)} held at the most`}${utilisation(tokensPerSecond, flopsPerToken, peak)}`)
+    const result = { ...about(device.describe()), model: model.model, method: model.method, ...(projected ? { experts: projected.experts, groups } : {}), precision, recompute, batch, context: length, steps, tokensPerSecond, secondsPerStep, parameters, flopsPerToken, ...rated(device, tokensPerSecond * flopsPerToken, peak), memoryBytes, plannedResidentBytes, peakResidentBytes, ...profile ? { profile } : {} }
+    print(json, result, () => `${model.model}${projected ? `, ${projected.experts} experts in ${groups} groups` : ''}, ${precision}, ${batch} rows of ${length}: ${Math.round(tokensPerSecond).toLocaleString('en')} tokens/s, ${(1000 * secondsPerStep).toFixed(device.describe().gpu ? 2 : 0)} ms a step, ${share(result)}; memory ${plannedResidentBytes === null ? mebibytes(memoryBytes) : `${mebibytes(plannedResidentBytes)} planned`}${peakResidentBytes === null ? '' : `, ${mebibytes(peakResidentBytes)} held at the most`}${utilisation(tokensPerSecond, flopsPerToken, peak)}${profile ? `\n\n${profileText(profile)}` : ''}`)
   },
 })
 

@@ -1,4 +1,5 @@
-import { Arena, type Device, type DeviceFacts, type ProductFacts } from '../../bindings/index.js'
+import Table from 'cli-table3'
+import { Arena, type Device, type DeviceFacts, type OpTiming, type ProductFacts } from '../../bindings/index.js'
 import { NichelmError } from '../base/errors.js'
 import { Layout, lower } from '../graph/lower.js'
 import { trace } from '../graph/op.js'
@@ -25,6 +26,14 @@ export const productsText = (products: ProductFacts | undefined): string => (pro
 
 export const utilisation = (tokensPerSecond: number, flopsPerToken: number, peak: number | undefined): string =>
   peak === undefined ? '' : `\nutilisation = tokens/s x FLOPs a token / peak FLOP/s = ${tokensPerSecond.toFixed(0)} x ${flopsPerToken.toExponential(3)} / ${peak.toExponential(3)}`
+
+/** Ops by the time they take in all, and each one's share of what all take. */
+export function profileText(profile: readonly OpTiming[]): string {
+  const table = new Table({ head: ['op', 'calls', 'ms', 'share'], colAligns: ['left', 'right', 'right', 'right'], style: { head: [], border: [], compact: true } }), all = profile.reduce((sum, { seconds }) => sum + seconds, 0)
+  for (const { op, calls, seconds } of profile) table.push([op, calls, (1000 * seconds).toFixed(3), `${(100 * seconds / all).toFixed(1)}%`])
+  table.push(['all', profile.reduce((sum, { calls }) => sum + calls, 0), (1000 * all).toFixed(3), ''])
+  return table.toString()
+}
 
 export interface Traffic { seconds: number; bytesPerSecond: number; bandwidthFraction: number | null }
 export const traffic = ({ seconds, bytesPerSecond, bandwidthFraction }: Traffic): string =>

@@ -250,8 +250,16 @@ export class ModelSession implements Disposable {
     return found
   }
 
-  /** Where the time of one forward and backward pass goes, on the inputs of the last call. */
-  profile(): Promise<OpTiming[]> { return this.device.profile(this.#command('micro').program) }
+  /** Where the time of a whole step goes, op by op: forward, backward and update, once more on the inputs of the last call. */
+  async profile(): Promise<OpTiming[]> {
+    const all = new Map<string, OpTiming>()
+    for (const name of ['micro', this.#plan.programs.advance ? 'advance' : 'update'] as const)
+      for (const { op, calls, seconds } of await this.device.profile(this.#command(name).program)) {
+        const { calls: before, seconds: spent } = all.get(op) ?? { calls: 0, seconds: 0 }
+        all.set(op, { op, calls: before + calls, seconds: spent + seconds })
+      }
+    return [...all.values()].sort((a, b) => b.seconds - a.seconds)
+  }
 
   /** The program's text, for reading. */
   text(name: 'micro' | 'evaluate' | 'update'): string { return this.#plan.programs[name]?.text(this.#plan.layout) ?? '' }

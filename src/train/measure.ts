@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import type { Device } from '../../bindings/index.js'
+import type { Device, OpTiming } from '../../bindings/index.js'
 import { philox } from '../base/random.js'
 import { ModelSession, residentBytes, trainingMemory, type HostRows, type ModelConfig, type NetworkOptions, type Precision, type Recompute, type SessionOptions } from '../model/index.js'
 
@@ -12,12 +12,14 @@ export interface StepMeasurement {
   /** Bytes that the process was to hold at the most, by the plan, and those it did hold since it began. Null on a GPU, whose memory is not the process's; the second too where the system does not tell. */
   plannedResidentBytes: number | null
   peakResidentBytes: number | null
+  /** One step's time, op by op, each alone: what lies between them is not in it. Where it was asked for. */
+  profile?: OpTiming[]
 }
 
-export interface MeasureOptions { device: Device; config: ModelConfig; precision: Precision; network?: NetworkOptions | undefined; rows: number; length: number; steps: number; recompute?: Recompute | undefined; signal?: AbortSignal }
+export interface MeasureOptions { device: Device; config: ModelConfig; precision: Precision; network?: NetworkOptions | undefined; rows: number; length: number; steps: number; recompute?: Recompute | undefined; profile?: boolean; signal?: AbortSignal }
 
 /** Times whole training steps (forward, backward, clipping, AdamW) on random full rows; one step more comes first and is not counted. */
-export async function measureStep({ device, config, precision, network, rows, length, steps, recompute, signal }: MeasureOptions): Promise<StepMeasurement> {
+export async function measureStep({ device, config, precision, network, rows, length, steps, recompute, profile, signal }: MeasureOptions): Promise<StepMeasurement> {
   const options: SessionOptions = {
     config, precision, rows, length, ...(network ? { network } : {}), ...(recompute ? { recompute } : {}), training: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01, clip: 1 },
   }
@@ -34,7 +36,7 @@ export async function measureStep({ device, config, precision, network, rows, le
     if (step > 1) seconds.push((performance.now() - began) / 1000)
   }
   seconds.sort((a, b) => a - b)
-  return { secondsPerStep: seconds[Math.floor(seconds.length / 2)]!, tokensPerStep: rows * length, flopsPerStep: session.flops, memoryBytes: session.memory.total, plannedResidentBytes, peakResidentBytes: facts.gpu ? null : peakResidentBytes() }
+  return { secondsPerStep: seconds[Math.floor(seconds.length / 2)]!, tokensPerStep: rows * length, flopsPerStep: session.flops, memoryBytes: session.memory.total, plannedResidentBytes, peakResidentBytes: facts.gpu ? null : peakResidentBytes(), ...profile ? { profile: await session.profile() } : {} }
 }
 
 /** The most bytes that this process has held since it began; null where the system does not tell. */

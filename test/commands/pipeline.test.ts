@@ -194,6 +194,9 @@ test('a damaged shard is told with what to delete, and is then made again', asyn
 test('bench tells speed as JSON', async () => {
   const train = ok<Record<string, number>>(await nichelm(['bench', 'train', '--model', 'nano', '--vocab', '300', '--layers', '1', '--width', '32', '--heads', '2', '--batch', '2', '--context', '32', '--steps', '2', '--threads', '1', '--json']))
   for (const key of ['tokens_per_second', 'parameters', 'flops_per_token', 'peak_fraction']) assert(train[key]! > 0, key)
+  const profiled = await nichelm(['bench', 'train', '--model', 'nano', '--vocab', '300', '--layers', '1', '--width', '32', '--heads', '2', '--batch', '2', '--context', '32', '--steps', '2', '--threads', '1', '--profile'])
+  assert.equal(profiled.code, 0, profiled.err)
+  for (const op of ['matmul', 'attention_gradient', 'linear_cross_entropy_gradient', 'adamw']) assert.match(profiled.out, new RegExp(`│ ${op} +│ +\\d+ │ +\\d+\\.\\d+ │ +\\d+\\.\\d%`), op)
   assert(ok<Record<string, number>>(await nichelm(['bench', 'matmul', '--m', '64', '--n', '64', '--k', '64', '--steps', '2', '--threads', '1', '--json']))['flops_per_second']! > 0)
   assert(ok<Record<string, number>>(await nichelm(['bench', 'attention', '--rows', '1', '--context', '32', '--heads', '2', '--head-width', '16', '--steps', '2', '--threads', '1', '--json']))['flops_per_second']! > 0)
   assert(ok<Record<string, number>>(await nichelm(['bench', 'kmeans', '--rows', '500', '--width', '8', '--clusters', '4', '--threads', '1', '--json']))['iterations']! > 0)
