@@ -36,9 +36,8 @@ struct Operand {
 const std::vector<MatmulCase>& matmul_cases() {
   static const std::vector<MatmulCase> cases = [] {
     std::vector<MatmulCase> all{{"square", 1024, 1024, 1024}};
-    struct Model { const char* name; int64_t tokens, width, hidden, vocabulary; };
-    constexpr int64_t kChunk = 512;  // tokens whose logits are made at once (linear_cross_entropy/output_layer.h)
-    for (const Model& s : {Model{"nano", 8192, 128, 512, 4096}, Model{"mini", 4096, 256, 1024, 8192}, Model{"slm", 1024, 1024, 4096, 32000}}) {
+    struct Model { const char* name; int64_t tokens, width, hidden, vocabulary, chunk; };  // chunk: tokens whose logits are made at once (linear_cross_entropy/output_layer.h)
+    for (const Model& s : {Model{"nano", 8192, 128, 512, 4096, 1024}, Model{"mini", 4096, 256, 1024, 8192, 1024}, Model{"slm", 1024, 1024, 4096, 32000, 512}}) {
       const std::string name = s.name;
       all.push_back({name + " qkv", s.tokens, 3 * s.width, s.width});
       all.push_back({name + " mlp up", s.tokens, s.hidden, s.width});
@@ -49,9 +48,9 @@ const std::vector<MatmulCase>& matmul_cases() {
       all.push_back({name + " projection, weight gradient", s.width, s.width, s.tokens, true, false, true});
       all.push_back({name + " qkv, weight gradient", s.width, 3 * s.width, s.tokens, true, false, true});
       all.push_back({name + " mlp down, weight gradient", s.hidden, s.width, s.tokens, true, false, true});
-      all.push_back({name + " logits of a chunk", kChunk, s.vocabulary, s.width, false, true, false, false, true, false, true});
-      all.push_back({name + " logits, input gradient", kChunk, s.width, s.vocabulary, false, false, false, false, false, true});
-      all.push_back({name + " logits, weight gradient", s.vocabulary, s.width, kChunk, true, false, true, false, false, true});
+      all.push_back({name + " logits of a chunk", s.chunk, s.vocabulary, s.width, false, true, false, false, true, false, true});
+      all.push_back({name + " logits, input gradient", s.chunk, s.width, s.vocabulary, false, false, false, false, false, true});
+      all.push_back({name + " logits, weight gradient", s.vocabulary, s.width, s.chunk, true, false, true, false, false, true});
     }
     return all;
   }();

@@ -7,7 +7,7 @@ export interface KernelFacts { threads: number; isa: string }
 /** Bytes by what holds them: shared by all threads, and of each thread. Buffers grow to the most that any call wants, and are kept. */
 interface Need { packed?: number; partial?: number; logits?: number; ownPacked?: number; ownSums?: number; own?: number }
 
-const MIB = 2 ** 20, CHUNK_LOGITS = 8 * MIB, LEAST_CHUNK = 512, MOST_PACKED = 32 * MIB, GROUPED = 8 * MIB, BLOCK_STEPS = 512, DEEP_STEPS = 256, DEEP_BYTES = MIB / 2, DEEP_RESULT = 2 * MIB, SHARED_BLOCK = 1.25 * MIB, OWN_BLOCK = MIB / 4, FEW_ROWS = 64
+const MIB = 2 ** 20, CHUNK_LOGITS = 8 * MIB, MOST_LOGITS = 32 * MIB, MANY_TOKENS = 1024, LEAST_CHUNK = 512, NARROW = 256, MOST_PACKED = 32 * MIB, GROUPED = 8 * MIB, BLOCK_STEPS = 512, DEEP_STEPS = 256, DEEP_BYTES = MIB / 2, DEEP_RESULT = 2 * MIB, SHARED_BLOCK = 1.25 * MIB, OWN_BLOCK = MIB / 4, FEW_ROWS = 64
 /** Bytes from row to row that native/ops/matmul/apart.h leaves: an odd number of lines of 64. */
 const apart = (bytes: number): number => 64 * (Math.ceil(bytes / 64) | 1)
 const up = (x: number, step: number): number => Math.ceil(x / step) * step
@@ -25,6 +25,11 @@ export function scratchBytes(nodes: Iterable<Node>, facts: KernelFacts): number 
 
 function needsOf({ op, operands, outputs, attributes }: Node, { isa, threads }: KernelFacts): Need[] {
   const product = (groups: number, m: number, n: number, k: number, values: number): Need => needOfProduct({ groups, m, n, steps: Math.max(1, Math.ceil(k / values)), threads })
+  // The wider operand of a weight's gradient is the second, where native/ops/matmul/cpu.cpp makes it so.
+  const gradient = (groups: number, m: number, n: number, k: number, values: number): Need => {
+    const turned = deepShape(m, n, Math.ceil(k / values)) ? m > n : m >= 4 * n && n <= NARROW
+    return turned ? product(groups, n, m, k, values) : product(groups, m, n, k, values)
+  }
   const values = (tensor: Tensor): number => (tensor.dtype === 'bf16' && isa === 'avx512bf16' ? 2 : 1)
   switch (op.name) {
     case 'matmul':
@@ -33,9 +38,7 @@ function needsOf({ op, operands, outputs, attributes }: Node, { isa, threads }: 
       const k = attributes.transpose_a ? a.rows : a.width, n = c.width, groups = Math.max(b.shape.length === 3 && !attributes.transpose_a ? b.shape[0]! : 1, op.name === 'matmul_accumulate' && c.shape.length === 3 && attributes.transpose_a ? c.shape[0]! : 1)
       const stacked = op.name === 'matmul_accumulate' && groups > 1 && Boolean(attributes.transpose_a)
       const m = stacked ? c.shape[1]! : c.rows / groups, depth = stacked ? k / groups : k
-      // The wider operand of a gradient is the second: native/ops/matmul/cpu.cpp makes it so.
-      const turned = op.name === 'matmul_accumulate' && m > n && attributes.transpose_a && !attributes.transpose_b && deepShape(m, n, Math.ceil(depth / values(a)))
-      return [turned ? product(groups, n, m, depth, values(a)) : product(groups, m, n, depth, values(a))]
+      return [op.name === 'matmul_accumulate' && attributes.transpose_a && !attributes.transpose_b ? gradient(groups, m, n, depth, values(a)) : product(groups, m, n, depth, values(a))]
     }
     case 'matmul_swiglu':
     case 'matmul_swiglu_gradient': {
@@ -46,13 +49,14 @@ function needsOf({ op, operands, outputs, attributes }: Node, { isa, threads }: 
     case 'linear_cross_entropy_gradient':
     case 'linear_distillation':
     case 'linear_distillation_gradient': {
-      const { x, weight } = operands, tokens = x!.rows, width = x!.width, vocabulary = weight!.rows, gradient = op.name.endsWith('gradient')
-      const limit = Math.max(LEAST_CHUNK, Math.floor(CHUNK_LOGITS / (4 * vocabulary))), chunk = up(Math.ceil(tokens / Math.max(1, Math.ceil(tokens / limit))), 16)
-      const slopes = gradient && x!.dtype === 'bf16' ? chunk * apart(2 * vocabulary) : 0
+      const { x, weight } = operands, tokens = x!.rows, width = x!.width, vocabulary = weight!.rows, withGradient = op.name.endsWith('gradient')
+      const fitting = (bytes: number): number => Math.floor(bytes / (4 * vocabulary))
+      const limit = Math.max(LEAST_CHUNK, fitting(CHUNK_LOGITS), Math.min(MANY_TOKENS, fitting(MOST_LOGITS))), chunk = up(Math.ceil(tokens / Math.max(1, Math.ceil(tokens / limit))), 16)
+      const slopes = withGradient && x!.dtype === 'bf16' ? chunk * apart(2 * vocabulary) : 0
       const logits = 8 * tokens + chunk * apart(4 * vocabulary) + slopes + 2 * chunk * width * BYTES[x!.dtype]
       return [
         { logits, own: op.name.startsWith('linear_distillation') ? 8 * vocabulary : slopes ? 4 * vocabulary : 0 }, product(1, chunk, vocabulary, width, values(x!)),
-        ...(gradient ? [product(1, chunk, width, vocabulary, values(x!)), product(1, vocabulary, width, chunk, values(x!))] : []),
+        ...(withGradient ? [product(1, chunk, width, vocabulary, values(x!)), gradient(1, vocabulary, width, chunk, values(x!))] : []),
       ]
     }
     case 'attention':

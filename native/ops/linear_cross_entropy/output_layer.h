@@ -22,10 +22,12 @@ struct OutputLayer {
 struct TokenLoss { float nll, loss; };
 
 // Few tokens a chunk keep the logits in cache; many make the products efficient, which read the weight, and add to its gradient, once a chunk.
-// Measured: below 512 tokens the products lose more (15% at 256 tokens of 32,000 logits) than the cache wins.
+// Measured: below 512 tokens the products lose more (15% at 256 tokens of 32,000 logits) than the cache wins; 1,024 gain 1 to 5% of the whole op at 4,096 and
+// 8,192 logits beside 512, and more tokens nothing.
 int64_t chunk_tokens(int64_t tokens, int64_t vocabulary) {
-  constexpr int64_t kLogitBytes = int64_t{8} << 20, kLeast = 512, kTile = 16;
-  const int64_t fitting = kLogitBytes / (4 * vocabulary), most = fitting > kLeast ? fitting : kLeast;
+  constexpr int64_t kLogitBytes = int64_t{8} << 20, kMostBytes = int64_t{32} << 20, kMany = 1024, kLeast = 512, kTile = 16;
+  const auto larger = [](int64_t a, int64_t b) { return a > b ? a : b; };
+  const int64_t many = kMostBytes / (4 * vocabulary), most = larger(kLeast, larger(kLogitBytes / (4 * vocabulary), many < kMany ? many : kMany));
   const int64_t chunks = (tokens + most - 1) / most, even = chunks ? (tokens + chunks - 1) / chunks : 0;
   return (even + kTile - 1) / kTile * kTile;
 }

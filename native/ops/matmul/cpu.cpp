@@ -47,12 +47,14 @@ template <class T, class C, class Op> void multiply(Cpu& device, const Op& op, b
   else Product<typename KindOf<T>::type, T, C>(device, a, b, groups, m, n, k, epilogue).compute();
 }
 
-// The wider operand of a deep product is packed in panels of b's width, whole lines of memory each, so where that is a the product is made transposed: the same
-// sums, to the bit.
+// Panels of b's width are whole lines of memory where k lies across rows, those of a's are not: where a is the wider operand by much, and each of its panels is
+// multiplied by few of the other, so that packing counts, the product is made transposed. The same sums, to the bit.
+constexpr int64_t kNarrow = 256;
 template <class T, class Op> void accumulate(Cpu& device, const Op& op, int64_t apart = 0) {
   const Epilogue<float> epilogue{op.c.template as<float>(), op.n(), nullptr, nullptr, nullptr, nullptr, false, true};
   const int64_t groups = op.stacked_c() ? op.groups() : 1, k = op.k() / groups, m = op.m(), n = op.n();
-  if (m <= n || !op.transpose_a || op.transpose_b || n == 0 || !deep_shape(m, n, divide_up(k, KindOf<T>::type::values))) return multiply<T>(device, op, op.stacked_c(), epilogue, apart);
+  const bool turned = op.transpose_a && !op.transpose_b && n > 0 && (deep_shape(m, n, divide_up(k, KindOf<T>::type::values)) ? m > n : m >= 4 * n && n <= kNarrow);
+  if (!turned) return multiply<T>(device, op, op.stacked_c(), epilogue, apart);
   Epilogue<float> transposed = epilogue;
   transposed.transposed = m;
   const Operand<T> a = rows_of<T>(op, m, k, apart), b{op.b.template as<const T>(), n, false, k * n};

@@ -1,6 +1,8 @@
 // What follows the sums, tile by tile while they are in the nearest cache.
 #pragma once
 #include "ops/matmul/micro_kernel.h"
+#include "ops/matmul/pack.h"
+#include "ops/matmul/plan.h"
 #include "runtime/several.h"
 
 namespace nichelm {
@@ -64,9 +66,15 @@ template <class C> NICHELM_INLINE void store_pair(const Pair& x, int64_t stride,
     if (q < here) store_row(x.part + q * kVectors, columns, to + q * stride);
 }
 
+// Where a transposed product's tile begins in c.
+template <class C> NICHELM_INLINE C* transposed_place(const Epilogue<C>& e, int64_t row, int64_t column) { return e.c + row / e.n * e.n * e.transposed + row % e.n + column * e.n; }
+
 // The lines that a tile's result goes to, and those of one more operand (three are rare).
-template <class C> NICHELM_INLINE Ahead::Result lines_of(const Epilogue<C>& e, int64_t row, int64_t column, int64_t rows) {
-  if (e.transposed) return {};
+template <class C> NICHELM_INLINE Ahead::Result lines_of(const Epilogue<C>& e, int64_t row, int64_t column, int64_t rows, int64_t columns) {
+  if (e.transposed) {
+    const char* const to = reinterpret_cast<const char*>(transposed_place(e, row, column));
+    return {to, to, columns, e.n * 4, e.n * 4, (rows - 1) * 4};
+  }
   const C* other = e.pre ? e.pre : e.gelu_of ? e.gelu_of : e.residual ? e.residual : e.swiglu_of ? e.swiglu_of : e.c;
   const int64_t stride = e.stride(), other_stride = e.swiglu && e.pre ? e.n : stride, size = sizeof(C);
   const int64_t second = e.swiglu ? e.n / 2 * size : e.swiglu_of ? e.n * size : kColumns * size > 64 ? 64 : 0;  // with a gated linear unit, the other half
@@ -97,11 +105,33 @@ template <class C> void finish(const Epilogue<C>& epilogue, const float* tile, i
   }
 }
 
-// finish of a transposed product: the tile's rows are c's columns. Once for a long sum, so nothing is made of its being slow.
+// Calls body with AllLanes or SomeLanes, as `here` of kLanes exist.
+template <class Body> NICHELM_INLINE void with_lanes(int64_t here, const Body& body) { here >= kLanes ? body(AllLanes{}) : body(SomeLanes{here}); }
+
+// c += x, of some lanes.
+NICHELM_INLINE void add_lanes(Lanes x, int64_t count, float* c) {
+#if defined(NICHELM_ISA_avx512) || defined(NICHELM_ISA_avx512bf16)
+  const auto mask = static_cast<__mmask16>((1u << count) - 1);
+  _mm512_mask_storeu_ps(c, mask, _mm512_maskz_loadu_ps(mask, c) + reinterpret_cast<__m512>(x));
+#else
+  for (int64_t l = 0; l < count; ++l) c[l] += x[l];
+#endif
+}
+
+// finish of a transposed product: the tile's rows are c's columns. kLanes of either at a time are transposed in registers.
 template <class C> void finish_transposed(const Epilogue<C>& e, const float* tile, int64_t row, int64_t column, int64_t rows, int64_t columns) {
-  C* to = e.c + row / e.n * e.n * e.transposed + row % e.n + column * e.n;
-  for (int64_t j = 0; j < columns; ++j, to += e.n)
-    for (int64_t i = 0; i < rows; ++i) to[i] += tile[i * kColumns + j];
+  C* const to = transposed_place(e, row, column);
+  for (int64_t i = 0; i < rows; i += kLanes)
+    for (int64_t j = 0; j < columns; j += kLanes) {
+      Words block[kLanes];
+#pragma GCC unroll 16
+      for (int l = 0; l < kLanes; ++l) block[l] = i + l < rows ? load_words(tile + (i + l) * kColumns + j) : Words{};
+      transpose(block);
+      const int64_t here = least(kLanes, rows - i);
+#pragma GCC unroll 16
+      for (int l = 0; l < kLanes; ++l)
+        if (j + l < columns) add_lanes(reinterpret_cast<Lanes>(block[l]), here, to + (j + l) * e.n + i);
+    }
 }
 
 // A gated linear unit of a row's gates and ups, from column `column` of each half on.
@@ -119,9 +149,6 @@ template <class C, class Which> NICHELM_INLINE void swiglu_gradient_row(const Ep
   store(dy * up * (s * (1.0f + x * (1.0f - s))), e.c + at, lanes);
   store(dy * (x * s), e.c + at + e.n, lanes);
 }
-
-// Calls body with AllLanes or SomeLanes, as `here` of kLanes exist.
-template <class Body> NICHELM_INLINE void with_lanes(int64_t here, const Body& body) { here >= kLanes ? body(AllLanes{}) : body(SomeLanes{here}); }
 
 // finish of a product with a gated linear unit; `columns` are of c, or with swiglu_of of the product.
 template <class C> void finish_gated(const Epilogue<C>& epilogue, const float* tile, int64_t row, int64_t column, int64_t rows, int64_t columns) {

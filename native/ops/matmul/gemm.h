@@ -201,7 +201,7 @@ template <class Kind, class T, class C> class Product {
           continue;
         }
         const int64_t row = first_row(task.group) + row_of(r), column = column_of(c);
-        ahead.result = lines_of(epilogue_, row, column, row_count);
+        ahead.result = lines_of(epilogue_, row, column, row_count, column_count);
         if (const auto kernel = finishing_kernel_for<Kind>(epilogue_, row_count, column_count)) {
           kernel(steps, a_panel, b_panel, add ? tile : nullptr, epilogue_, row, column, ahead);
         } else {

@@ -15,6 +15,7 @@ constexpr int64_t kPackedBytes = int64_t{32} << 20;   // of the shared operand a
 constexpr int64_t kGroupedBytes = int64_t{8} << 20;   // of the shared operands of groups that are done at once
 constexpr int64_t kPartialBytes = int64_t{32} << 20;  // of the sums of splits
 constexpr int64_t kDeepBytes = 512 << 10;             // of the narrower operand in one block, where the product is deep
+constexpr int64_t kDeepOwnBytes = 150 << 10;          // of the wider one that are packed at a time: 128 rows
 constexpr int64_t kDeepResult = 2 << 20;              // bytes of a deep product's result, at most
 constexpr int64_t kPackingWords = 32768;              // that one task packs
 constexpr int64_t kThreadShare = 1 << 22;             // multiplications of a thread, beside which it is nothing to call it
@@ -23,6 +24,9 @@ constexpr int64_t kSmall = 1 << 18;                   // multiplications that on
 NICHELM_INLINE int64_t divide_up(int64_t x, int64_t y) { return (x + y - 1) / y; }
 NICHELM_INLINE int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
 NICHELM_INLINE int64_t most(int64_t x, int64_t y) { return x > y ? x : y; }
+
+// The most of `all`, but not more than `fitting`, by which no last share is much smaller than the others.
+NICHELM_INLINE int64_t even_share(int64_t all, int64_t fitting) { return divide_up(all, divide_up(all, most(1, fitting))); }
 
 // Panels are at most kRows rows of a, or kColumns columns of b.
 struct Plan {
@@ -85,9 +89,10 @@ NICHELM_INLINE Plan plan_product(int64_t groups, int64_t m, int64_t n, int64_t k
   plan.deep = deep && !plan.small && divide_up(threads, tasks) <= 2;
   if (plan.deep) {
     plan.strip_panels = plan.column_panels;
-    plan.own_rows = most(1, plan.own_rows / 2), plan.own_columns = most(1, plan.own_columns / 2);
     plan.task_rows = m > n ? divide_up(plan.row_panels, parts) : plan.row_panels;
     plan.task_columns = m > n ? plan.column_panels : divide_up(plan.column_panels, parts);
+    plan.own_rows = even_share(plan.task_rows, kDeepOwnBytes / row_panel_bytes);
+    plan.own_columns = even_share(plan.task_columns, kDeepOwnBytes / (4 * kColumns * plan.block_steps));
     return plan;
   }
   if (threads == 1 || plan.small) return plan;

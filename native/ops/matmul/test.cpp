@@ -215,6 +215,16 @@ TEST(matmul_deep) {
     }
 }
 
+// Gradients of weights that are high and narrow, which are made transposed: results that no tile divides, one panel and several, one block of k and two; stacks.
+TEST(matmul_high_and_narrow) {
+  for (auto [m, n, k] : {std::array<int64_t, 3>{130, 17, 9}, {515, 96, 71}, {1025, 256, 40}, {64, 16, 2050}, {4, 1, 1}})
+    for (const int64_t groups : {0, 3}) {
+      Case s{m, n, k, true, false};
+      s.accumulate = true, s.groups = groups;
+      test_types(s);
+    }
+}
+
 // Each group's rows with a matrix of their own, and the gradient of such matrices: many small ones, some that are cut into blocks and splits.
 TEST(matmul_stacks) {
   for (auto [groups, m, n, k] : {std::array<int64_t, 4>{1, 5, 7, 3}, {2, 1, 1, 1}, {3, 7, 5, 0}, {5, 29, 37, 17}, {4, 15, 130, 71}, {3, 130, 33, 64}, {40, 3, 9, 21}, {2, 33, 35, 2301}})
@@ -289,10 +299,11 @@ std::vector<float> spread(const std::vector<float>& x, int64_t width, int64_t ro
 }
 
 // Where rows lie further apart in memory the results are the same bits, and nothing is written between them: many rows and few, both ways a may lie, products
-// with one block of k and several, and those that are small beside k, of which either operand is the wider.
+// with one block of k and several, those that are small beside k, of which either operand is the wider, and high and
+// narrow ones.
 TEST(matmul_rows_apart) {
   for (const Type type : {Type::f32, Type::bf16})
-    for (auto [m, n, k] : {std::array<int64_t, 3>{100, 270, 64}, {9, 130, 37}, {45, 33, 1100}, {300, 40, 4200}, {40, 300, 4200}})
+    for (auto [m, n, k] : {std::array<int64_t, 3>{100, 270, 64}, {9, 130, 37}, {45, 33, 1100}, {300, 40, 4200}, {40, 300, 4200}, {515, 40, 70}})
       for (const bool gradient : {false, true}) {
         Case s{m, n, k, gradient, !gradient};
         s.accumulate = gradient;
