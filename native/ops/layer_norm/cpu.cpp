@@ -71,7 +71,7 @@ template <class T, Store kStore> void gradient_row(const LayerNormGradient& op, 
   over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
     if constexpr (sizeof(T) == 2) fetch_several<n(), 2>(x + width + i);
     fetch_several<n(), 2>(dy + width + i);
-    if (residual && (sizeof(T) == 2 || kStore == Store::cached)) fetch_several<n(), 2>(residual + width + i);
+    if (residual) fetch_several<n(), 2>(residual + width + i);  // again where the first pass did: what is compiled otherwise may round the sum below otherwise
     const auto g = load_several<n()>(dy + i, lanes) * load_several<n()>(gain + i, lanes), deviation = load_several<n()>(x + i, lanes) - mean;
     std::decay_t<decltype(g)> d;
     if constexpr (sizeof(T) == 2) d = g * scale - of_one - deviation * of_deviation;

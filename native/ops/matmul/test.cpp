@@ -299,8 +299,8 @@ std::vector<float> spread(const std::vector<float>& x, int64_t width, int64_t ro
 }
 
 // Where rows lie further apart in memory the results are the same bits, and nothing is written between them: many rows and few, both ways a may lie, products
-// with one block of k and several, those that are small beside k, of which either operand is the wider, and high and
-// narrow ones.
+// with one block of k and several, those that are small beside k, of which either operand is the wider, and high
+// and narrow ones.
 TEST(matmul_rows_apart) {
   for (const Type type : {Type::f32, Type::bf16})
     for (auto [m, n, k] : {std::array<int64_t, 3>{100, 270, 64}, {9, 130, 37}, {45, 33, 1100}, {300, 40, 4200}, {40, 300, 4200}, {515, 40, 70}})
