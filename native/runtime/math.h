@@ -93,13 +93,19 @@ template <class For = float, class X> NICHELM_INLINE X exp_nonpositive(X x) {
 // 1 / (1 + e^-x), 3 ulp; below -88.7, where the result would be subnormal, 0.
 NICHELM_INLINE float sigmoid(float x) { return 1.0f / (1.0f + exp_fast(-x)); }
 
-// 2^f for |f| <= 1/2, fitted for least relative error: 1.3 2^-24.
-template <class X> NICHELM_INLINE X power_of_fraction(X f) {
-  X p = 1.327647129e-3f * f + 9.675540961e-3f;
-  p = p * f + 5.550713092e-2f;
-  p = p * f + 2.402212024e-1f;
-  p = p * f + 6.931469440e-1f;
-  return p * f + 1.000000119f;
+// 2^f for |f| <= 1/2, fitted for least relative error: 1.3 2^-24; for bf16, whose rounding by 2^-9 hides a shorter polynomial, 2^-13.7.
+template <class For = float, class X> NICHELM_INLINE X power_of_fraction(X f) {
+  if constexpr (sizeof(For) == 2) {
+    X p = 5.517166853e-2f * f + 2.426111251e-1f;
+    p = p * f + 6.932609677e-1f;
+    return p * f + 9.999280572e-1f;
+  } else {
+    X p = 1.327647129e-3f * f + 9.675540961e-3f;
+    p = p * f + 5.550713092e-2f;
+    p = p * f + 2.402212024e-1f;
+    p = p * f + 6.931469440e-1f;
+    return p * f + 1.000000119f;
+  }
 }
 
 // e^-x for -87 <= x <= 87, below 2e-7 (1 + |x|) relative, as a power of 2 whose exponent never leaves the normal numbers.
@@ -112,23 +118,16 @@ template <class X> NICHELM_INLINE X silu_exponential(X x) {
 // sigmoid for registers: 1 / (1 + e^-x), relative error below 2e-7 (2 + |x|) for x >= -87 (below 4e-7 for x > 0), where it stays.
 template <class X> NICHELM_INLINE X gate_of(X x) { return 1.0f / (1.0f + silu_exponential(at_most(at_least(x, -87.0f), 87.0f))); }
 
-// gelu and its derivative are for results of f32, or of bf16, whose rounding by 2^-9 hides a shorter polynomial: For is float or Bf16.
+// gelu and its derivative are for results of f32, or of bf16: For is float or Bf16.
 
-// e^-2u, u = sqrt(2/pi) (x + 0.044715 x³), for |x| <= 10, as a power of 2: a polynomial for the fraction (for bf16 one of degree 3, fitted for least relative
-// error: 2^-13.7), and the whole number added to the exponent's bits, which at that range never leaves the normal numbers.
+// e^-2u, u = sqrt(2/pi) (x + 0.044715 x³), for |x| <= 10, as a power of 2: a polynomial for the fraction, and the whole number added to the exponent's bits,
+// which at that range never leaves the normal numbers.
 template <class For, class X> NICHELM_INLINE X gelu_exponential(X x) {
   const X y = -x * (2.302208198144325f + 0.1029432395800235f * (x * x));  // -2u / ln 2
   constexpr float shift = 12582912.0f;
   const X t = y + shift;
   const X f = y - (t - shift);
-  if constexpr (sizeof(For) == 2) {
-    X p = 5.517166853e-2f * f + 2.426111251e-1f;
-    p = p * f + 6.932609677e-1f;
-    p = p * f + 9.999280572e-1f;
-    return add_exponent(p, t);
-  } else {
-    return add_exponent(power_of_fraction(f), t);
-  }
+  return add_exponent(power_of_fraction<For>(f), t);
 }
 
 // gelu(x) = x/2 (1 + tanh u) = x / (1 + e^-2u); the second form does not cancel where x is negative.

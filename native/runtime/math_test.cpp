@@ -1,4 +1,4 @@
-// exp, sigmoid, gelu and attention's exp against the C library in double, on a fine net of all f32 values, as the kernels of every instruction set compute them.
+// exp, sigmoid, gelu and attention's powers against the C library in double, on a fine net of all f32 values, as the kernels of every instruction set compute them.
 #include <cmath>
 #include <limits>
 #include <string>
@@ -71,18 +71,19 @@ Sweep sweep_of(Isa isa, MathFunction f) {
     default: return of(static_cast<cpu::portable*>(nullptr));
   }
 }
-Sweep attention_exp_of(Isa isa) {
+Sweep attention_power_of(Isa isa, bool bf16) {
+  const auto of = [&]<class Set>(Set*) -> Sweep { return [bf16](const float* x, float* y, int64_t count) { test::sweep_attention_power<Set>(bf16, x, y, count); }; };
   switch (isa) {
 #ifdef NICHELM_HAS_avx2
-    case Isa::avx2: return test::sweep_attention_exp<cpu::avx2>;
+    case Isa::avx2: return of(static_cast<cpu::avx2*>(nullptr));
 #endif
 #ifdef NICHELM_HAS_avx512
-    case Isa::avx512: return test::sweep_attention_exp<cpu::avx512>;
+    case Isa::avx512: return of(static_cast<cpu::avx512*>(nullptr));
 #endif
 #ifdef NICHELM_HAS_avx512bf16
-    case Isa::avx512bf16: return test::sweep_attention_exp<cpu::avx512bf16>;
+    case Isa::avx512bf16: return of(static_cast<cpu::avx512bf16*>(nullptr));
 #endif
-    default: return test::sweep_attention_exp<cpu::portable>;
+    default: return of(static_cast<cpu::portable*>(nullptr));
   }
 }
 
@@ -150,12 +151,15 @@ TEST(math_exp_nonpositive_for_bf16) {
   EXPECT(exp_nonpositive<Bf16>(0.0f) == 1.0f, "exp_nonpositive<Bf16>(0) is 1");
 }
 
-TEST(math_attention_exp) {
-  hold("exp_vector", attention_exp_of, [](double x) { return std::exp(x); },
-       {{"ulp, -1 <= x <= 1", 2, [](float x, float y, double want) { return std::fabs(x) <= 1 ? ulps(y, want) : 0; }},
-        {"relative error / (1 + |x|), -87.3 <= x <= 88", 1e-7, [](float x, float y, double want) { return x >= -87.3f && x <= 88 ? std::fabs(y / want - 1) / (1 + std::fabs(x)) : 0; }},
-        {"x < -87.34", 0, [](float x, float y, double) { return x < -87.34f ? double(y) : 0; }},
-        {"NaN", 0, [](float x, float y, double) { return nan_lost(x, y); }}});
+TEST(math_attention_power) {
+  for (const bool bf16 : {false, true}) {
+    const double most = bf16 ? 1e-4 : 1e-7;
+    hold(bf16 ? "exp2_vector<Bf16>" : "exp2_vector<float>", [=](Isa isa) { return attention_power_of(isa, bf16); }, [](double x) { return std::exp2(x); },
+         {{"relative error / (1 + |x|), -126 <= x <= 127", most, [](float x, float y, double want) { return x >= -126 && x <= 127 ? std::fabs(y / want - 1) / (1 + std::fabs(x)) : 0; }},
+          {"ulp, -1.4 <= x <= 1.4, for f32", 2, [=](float x, float y, double want) { return !bf16 && std::fabs(x) <= 1.4f ? ulps(y, want) : 0; }},
+          {"x < -126.5", 0, [](float x, float y, double) { return x < -126.51f ? double(y) : 0; }},
+          {"NaN", 0, [](float x, float y, double) { return nan_lost(x, y); }}});
+  }
 }
 
 TEST(math_sigmoid) {

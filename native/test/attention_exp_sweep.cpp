@@ -3,8 +3,11 @@
 
 namespace nichelm::test {
 
-template <> void sweep_attention_exp<cpu::NICHELM_ISA>(const float* x, float* y, int64_t count) {
-  for (int64_t i = 0; i < count; i += kLanes) store(y + i, exp_vector(load<Vector>(x + i)));
+template <> void sweep_attention_power<cpu::NICHELM_ISA>(bool bf16, const float* x, float* y, int64_t count) {
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const Vector power = load<Vector>(x + i);
+    store(y + i, bf16 ? exp2_vector<Bf16>(power) : exp2_vector<float>(power));
+  }
 }
 
 }  // namespace nichelm::test

@@ -82,30 +82,20 @@ template <class T> struct BackwardScratch {
   }
 };
 
-// The numbers j .. j + kLanes - 1.
-NICHELM_INLINE Integers counted_from(int64_t j) {
-  Integers lanes{};
-  for (int64_t l = 0; l < kLanes; ++l) lanes[l] = static_cast<int32_t>(j + l);
-  return lanes;
-}
-
-// Of a block of keys, those that a query sees (none for a query that is not there); of a block of queries, those that see a key.
-struct Seen { int64_t from, to; };
-
-// p = e^(s scale - lse), ds = p (dp - delta) scale, for two rows of scores, whose hidden scores are -inf. Apart: 0 in the hidden ones whatever lse, dp and delta are.
+// p = e^(s scale - lse), ds = p (dp - delta) scale, for two rows of scores, whose hidden scores are -inf; my.lse holds log2 e lse, my.delta scale delta. Apart: 0 in the hidden ones whatever lse, dp and delta are.
 template <bool kApart, class T>
 void weigh_gradient(const BackwardScratch<T>& my, int64_t t, int64_t m, int64_t first, int64_t last, float scale, const Seen* seen) {
   const float *s = my.scores + m * kGradientKeys, *dp = my.dp + m * kGradientKeys;
-  const Vector scales = broadcast(scale);
+  const Vector scales = broadcast(scale), powers = broadcast(scale * kLog2E);
   const Vector lse[2] = {broadcast(my.lse[t + m]), broadcast(my.lse[t + m + 1])}, delta[2] = {broadcast(my.delta[t + m]), broadcast(my.delta[t + m + 1])};
   Word<T>* by_row = my.ds_by_row + m * kGradientKeys / kPack<T>;
   for (int64_t j = first; j < last; j += kLanes) {
     Vector p[2], ds[2];
     for (int64_t l = 0; l < 2; ++l) {
-      p[l] = exp_vector(load<Vector>(s + l * kGradientKeys + j) * scales - lse[l]);
-      ds[l] = p[l] * (load<Vector>(dp + l * kGradientKeys + j) - delta[l]) * scales;
+      p[l] = exp2_vector<T>(load<Vector>(s + l * kGradientKeys + j) * powers - lse[l]);
+      ds[l] = p[l] * (load<Vector>(dp + l * kGradientKeys + j) * scales - delta[l]);
       if constexpr (kApart) {
-        const Integers at = counted_from(j), visible = (at >= static_cast<int32_t>(seen[m + l].from)) & (at < static_cast<int32_t>(seen[m + l].to));
+        const Integers visible = lanes_within(j, seen[m + l].from, seen[m + l].to);
         p[l] = reinterpret_cast<Vector>(reinterpret_cast<Integers>(p[l]) & visible), ds[l] = reinterpret_cast<Vector>(reinterpret_cast<Integers>(ds[l]) & visible);
       }
       if constexpr (kPack<T> != 1) store_row(by_row + l * kGradientKeys / kPack<T>, j, ds[l]);
@@ -135,7 +125,7 @@ template <bool kApart, class T> void backward_block(const Layout<T>& at, const B
     Seen seen[kRows];
     for (int64_t m = 0; m < kRows; ++m) {
       seen[m] = m < rows ? Seen{larger(starts[q0 + t + m] - k0, 0), smaller(q0 + t + m + 1 - k0, keys)} : Seen{last, last};
-      hide(my.scores + m * kGradientKeys, first, last, seen[m].from, seen[m].to);
+      hide(my.scores + m * kGradientKeys, first, last, seen[m]);
     }
     for (int64_t m = 0; m < kRows; m += 2) weigh_gradient<kApart>(my, t, m, first, last, at.scale, seen);
     const Word<T>* ds = kPack<T> == 1 ? my.ds + t * kGradientKeys : my.ds_by_row;
@@ -211,8 +201,8 @@ template <bool kApart, class T> bool backward_head(const AttentionGradient& op, 
         pack_by_rows(dy, width, count, at.d, kGradientQueries, my.dys_by_rows);
       }
       for (int64_t t = 0; t < up(count, kRows); ++t) {
-        my.lse[t] = t < count ? lse[t] : 0;
-        my.delta[t] = t < count ? dot(dy + t * width, y + t * width, at.d) : 0;
+        my.lse[t] = t < count ? lse[t] * kLog2E : 0;
+        my.delta[t] = t < count ? dot(dy + t * width, y + t * width, at.d) * at.scale : 0;
       }
       for (int64_t i = 0; i < kGradientQueries * at.padded; ++i) my.dq[i] = 0;
       const BackwardBlock<T> block{q, dy, keys, width, q0, count};

@@ -69,7 +69,7 @@ template <class Product> void one_row(float* apart, float* c, int64_t m, int64_t
 // The weighted sums of the values, with the greatest score and the total of the weights.
 template <bool kApart, class T, class Starts> void weighted_sums(const HeadSizes<T>& at, const ForwardScratch<T>& my, const ForwardBlock<T>& block, const Starts& starts) {
   const int64_t q0 = block.q0, count = block.count;
-  for (int64_t t = 0; t < count; ++t) my.top[t] = -INFINITY, my.total[t] = 0;
+  for (int64_t t = 0; t < up(count, kRows); ++t) my.top[t] = -INFINITY, my.total[t] = 0;
   for (int64_t i = 0; i < up(count, kRows) * at.padded; ++i) my.sums[i] = 0;
   for (int64_t k0 = down(starts[q0], kPanel); k0 < q0 + count; k0 += kKeys) {
     const int64_t keys = smaller(kKeys, q0 + count - k0);
@@ -84,12 +84,10 @@ template <bool kApart, class T, class Starts> void weighted_sums(const HeadSizes
       if (from >= to) continue;
       const int64_t first = down(from, kLanes), last = up(to, kLanes);
       score_tile(my.queries + down(t, kPanel) * at.words + t % kPanel, my.keys, at.words, first, last, my.scores, kKeys);
-      float factor[kRows] = {};
-      for (int64_t m = 0; m < kRows; ++m) {
-        Word<T>* weights = my.weights + m * kKeys / kPack<T>;
-        if (m < rows) factor[m] = weigh(my.scores + m * kKeys, first, last, seen_from(m), seen_to(m), at.scale, my.top[t + m], my.total[t + m], weights);
-        else for (int64_t j = first; j < last; j += kLanes) store_row(weights, j, Vector{});
-      }
+      Seen seen[kRows];
+      for (int64_t m = 0; m < kRows; ++m) seen[m] = m < rows ? Seen{seen_from(m), seen_to(m)} : Seen{last, last};
+      float factor[kRows];
+      weigh<T>(my.scores, kKeys, first, last, seen, at.scale, my.top + t, my.total + t, my.weights, factor);
       const auto add = [&](int64_t end, float* sums) {
         sum_tile<Into::scaled, kKeys / kPack<T>, 1>(my.weights + first / kPack<T>, my.values + first / kPack<T> * kPanel, kKeys / kPack<T> * kPanel, (up(end, kPack<T>) - first) / kPack<T>, at.padded,
                                                     sums, factor);
@@ -128,7 +126,7 @@ void forward_block(const HeadSizes<T>& at, const ForwardScratch<T>& my, const Fo
     weighted_sums<true>(at, my, block, starts);
     divide_sums(at, my, block.count);
   }
-  for (int64_t t = 0; t < block.count; ++t) finish(t, my.sums + t * at.padded, my.top[t] + std::log(my.total[t]));
+  for (int64_t t = 0; t < block.count; ++t) finish(t, my.sums + t * at.padded, my.top[t] / kLog2E + std::log(my.total[t]));
 }
 
 }  // namespace

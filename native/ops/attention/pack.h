@@ -12,7 +12,7 @@ NICHELM_INLINE Integers row_words(const float* x, int64_t d, int64_t at) {
   for (int64_t i = at; i < d; ++i) words[i - at] = x[i];
   return load<Integers>(words);
 }
-NICHELM_INLINE Integers widened(const Bf16* x) { return __builtin_convertvector(load<Halves>(x), Integers) << 16; }
+NICHELM_INLINE Integers widened(const Bf16* x) { return reinterpret_cast<Integers>(widen_bits(load<HalfLanes>(x)) << 16); }
 NICHELM_INLINE Integers row_words(const Bf16* x, int64_t d, int64_t at) {
   if constexpr (kPack<Bf16> == 1) {
     if (at + kLanes <= d) return widened(x + at);
@@ -33,10 +33,10 @@ NICHELM_INLINE Integers column_words(const Bf16* x, const Bf16* next, int64_t d,
   if constexpr (kPack<Bf16> == 1) return x ? row_words(x, d, at) : Integers{};
   Bf16 low[kLanes] = {}, high[kLanes] = {};
   const int64_t count = d - at < kLanes ? d - at : kLanes;
-  if (count == kLanes && x && next) return __builtin_convertvector(load<Halves>(x + at), Integers) | widened(next + at);
+  if (count == kLanes && x && next) return reinterpret_cast<Integers>(widen_bits(load<HalfLanes>(x + at))) | widened(next + at);
   for (int64_t i = 0; i < count && x; ++i) low[i] = x[at + i];
   for (int64_t i = 0; i < count && next; ++i) high[i] = next[at + i];
-  return __builtin_convertvector(load<Halves>(low), Integers) | widened(high);
+  return reinterpret_cast<Integers>(widen_bits(load<HalfLanes>(low))) | widened(high);
 }
 
 NICHELM_INLINE Vector floats(const float* x) { return load<Vector>(x); }
@@ -53,16 +53,16 @@ template <class T> NICHELM_INLINE float dot(const T* a, const T* b, int64_t d) {
 }
 
 template <int... I> NICHELM_INLINE Integers interleave_low(Integers a, Integers b, std::integer_sequence<int, I...>) {
-  return NICHELM_SHUFFLE(Integers, a, b, (I % 2 ? static_cast<int>(kLanes) + I / 2 : I / 2)...);
+  return NICHELM_SHUFFLE(Integers, a, b, (I % 2 ? kLanes + I / 2 : I / 2)...);
 }
 template <int... I> NICHELM_INLINE Integers interleave_high(Integers a, Integers b, std::integer_sequence<int, I...>) {
-  constexpr int half = static_cast<int>(kLanes) / 2;
-  return NICHELM_SHUFFLE(Integers, a, b, (half + (I % 2 ? static_cast<int>(kLanes) + I / 2 : I / 2))...);
+  constexpr int half = kLanes / 2;
+  return NICHELM_SHUFFLE(Integers, a, b, (half + (I % 2 ? kLanes + I / 2 : I / 2))...);
 }
 
 // A square of words: log2(kLanes) perfect shuffles of its rows.
 NICHELM_INLINE void transpose(Integers* x) {
-  constexpr std::make_integer_sequence<int, static_cast<int>(kLanes)> lanes;
+  constexpr std::make_integer_sequence<int, kLanes> lanes;
 #pragma GCC unroll 4
   for (int64_t step = 1; step < kLanes; step *= 2) {
     Integers y[kLanes];

@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "ops/attention/tile.h"
-#include "runtime/math.h"
 
 namespace nichelm {
 namespace {
@@ -31,38 +30,68 @@ NICHELM_INLINE void store_two_rows(uint32_t* block, int64_t stride, int64_t row,
 }
 #endif
 
-// Of the columns [first, last), multiples of kLanes, those outside [from, to) are hidden: their weight is e^-inf.
-NICHELM_INLINE void hide(float* s, int64_t first, int64_t last, int64_t from, int64_t to) {
-  for (int64_t j = first; j < from && j < last; ++j) s[j] = -INFINITY;
-  for (int64_t j = to > first ? to : first; j < last; ++j) s[j] = -INFINITY;
+// The numbers j .. j + kLanes - 1.
+NICHELM_INLINE Integers counted_from(int64_t j) {
+  Integers lanes{};
+  for (int l = 0; l < kLanes; ++l) lanes[l] = l;
+  return lanes + static_cast<int32_t>(j);
+}
+// All ones where from <= j + lane < to.
+NICHELM_INLINE Integers lanes_within(int64_t j, int64_t from, int64_t to) {
+  const Integers at = counted_from(j);
+  return (at >= static_cast<int32_t>(from)) & (at < static_cast<int32_t>(to));
 }
 
-// One query's row of a block of scores to weights e^(scale s - top), as an online softmax: top and total are those of the row so far.
-// Gives the factor for what was summed with the former top.
-template <class W> float weigh(float* s, int64_t first, int64_t last, int64_t from, int64_t to, float scale, float& top, float& total, W* weights) {
-  if (from >= to) {
-    for (int64_t j = first; j < last; j += kLanes) store_row(weights, j, Vector{});
-    return 1;
+// Of a block of keys, those that a query sees (none where from >= to); of a block of queries, those that see a key.
+struct Seen { int64_t from, to; };
+
+// Of the columns [first, last), multiples of kLanes, those outside [from, to) are hidden: their weight is e^-inf.
+NICHELM_INLINE void hide(float* s, int64_t first, int64_t last, Seen seen) {
+  const auto hide_some = [&](int64_t j) NICHELM_INLINE_LAMBDA { store(s + j, lanes_within(j, seen.from, seen.to) ? load<Vector>(s + j) : broadcast(-INFINITY)); };
+  int64_t j = first;
+  for (; j < seen.from && j < last; j += kLanes) hide_some(j);
+  for (j = seen.to > j ? down(seen.to, kLanes) : j; j < last; j += kLanes) hide_some(j);
+}
+
+// One value of each of a tile's rows.
+NICHELM_INLINE Vector load_rows(const float* x) {
+  Vector rows{};
+  std::memcpy(&rows, x, kRows * sizeof(float));
+  return rows;
+}
+NICHELM_INLINE void store_rows(float* x, Vector rows) { std::memcpy(x, &rows, kRows * sizeof(float)); }
+
+// A tile's rows of a block of scores to weights e^(scale s - top), as an online softmax: top and total are those of its rows so far, top in powers of 2 (log2 e
+// times what it is). The lines of scores and weights are `stride` elements apart. factor: what sums with the former top are to be multiplied by.
+template <class T> void weigh(float* s, int64_t stride, int64_t first, int64_t last, const Seen* seen, float scale, float* top, float* total, Word<T>* weights, float* factor) {
+  Vector largest[kRows], sum[kRows];
+  for (int m = 0; m < kRows; ++m) hide(s + m * stride, first, last, seen[m]);
+#pragma GCC unroll 8
+  for (int m = 0; m < kRows; ++m) largest[m] = broadcast(-INFINITY);
+  for (int64_t j = first; j < last; j += kLanes)
+#pragma GCC unroll 8
+    for (int m = 0; m < kRows; ++m) largest[m] = larger(load<Vector>(s + m * stride + j), largest[m]);
+  const Vector scales = broadcast(scale * kLog2E), before = load_rows(top);
+  const Vector now = larger(across_lanes<kRows>(largest, [](Vector a, Vector b) NICHELM_INLINE_LAMBDA { return larger(a, b); }) * scales, before);
+  const Vector base = now == -INFINITY ? Vector{} : now;  // no score above -inf so far: all weights are 0
+  const Vector factors = exp2_vector<float>(before - base);
+  store_rows(top, now), store_rows(factor, factors);
+  float shift[kLanes];
+  store(shift, base);
+#pragma GCC unroll 4
+  for (int m = 0; m < kRows; m += 2) {  // two rows at a time: one's latency hides in the other's
+    const Vector shifts[2] = {broadcast(shift[m]), broadcast(shift[m + 1])};
+    Vector some[2] = {};
+    for (int64_t j = first; j < last; j += kLanes)
+#pragma GCC unroll 2
+      for (int l = 0; l < 2; ++l) {
+        const Vector p = exp2_vector<T>(load<Vector>(s + (m + l) * stride + j) * scales - shifts[l]);
+        some[l] += p;
+        store_row(weights + (m + l) * (stride / kPack<T>), j, p);
+      }
+    sum[m] = some[0], sum[m + 1] = some[1];
   }
-  hide(s, first, last, from, to);
-  Vector largest = load<Vector>(s + first);
-  for (int64_t j = first + kLanes; j < last; j += kLanes) {
-    const Vector x = load<Vector>(s + j);
-    largest = x > largest ? x : largest;
-  }
-  const float here = largest_of(largest) * scale, before = top;
-  top = here > before ? here : before;
-  const float base = top == -INFINITY ? 0 : top;  // no score above -inf so far: all weights are 0
-  const Vector scales = broadcast(scale), shift = broadcast(base);
-  Vector sum{};
-  for (int64_t j = first; j < last; j += kLanes) {
-    const Vector p = exp_vector(load<Vector>(s + j) * scales - shift);
-    sum += p;
-    store_row(weights, j, p);
-  }
-  const float factor = exp_fast(before - base);
-  total = total * factor + sum_of(sum);
-  return factor;
+  store_rows(total, load_rows(total) * factors + across_lanes<kRows>(sum, [](Vector a, Vector b) NICHELM_INLINE_LAMBDA { return a + b; }));
 }
 
 }  // namespace

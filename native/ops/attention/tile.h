@@ -7,21 +7,16 @@
 #include <type_traits>
 #include <utility>
 
-#if NICHELM_ISA_avx512bf16
-#include <immintrin.h>
-#endif
-
-#include "runtime/bf16.h"
+#include "runtime/lanes.h"
+#include "runtime/math.h"
 
 namespace nichelm {
 namespace {
 
 #if NICHELM_ISA_avx512 || NICHELM_ISA_avx512bf16
-constexpr int64_t kLanes = 16, kRows = 8;
-#elif NICHELM_ISA_avx2
-constexpr int64_t kLanes = 8, kRows = 4;
+constexpr int kRows = 8;
 #else
-constexpr int64_t kLanes = 4, kRows = 4;
+constexpr int kRows = 4;
 #endif
 constexpr int64_t kPanel = 2 * kLanes;
 
@@ -36,9 +31,8 @@ template <class T> constexpr int64_t kPack = std::is_same_v<Word<T>, float> ? 1 
 constexpr int64_t up(int64_t x, int64_t step) { return (x + step - 1) / step * step; }
 constexpr int64_t down(int64_t x, int64_t step) { return x / step * step; }
 
-typedef float Vector __attribute__((vector_size(kLanes * 4)));
+typedef Lanes Vector;
 typedef int32_t Integers __attribute__((vector_size(kLanes * 4)));
-typedef uint16_t Halves __attribute__((vector_size(kLanes * 2)));
 
 // Lanes of a and b by constant indices; Mask is the integer vector of their shape.
 #ifdef __clang__
@@ -109,27 +103,26 @@ void sum_tile(const W* a, const W* b, int64_t panel_size, int64_t k, int64_t wid
   if (n < width) tile_product<kInto, 1, kAm, kAk>(a, b, k, c + n, width, scale);
 }
 
-// e^x = 2^(x log2 e) for x up to 88; below -87.3 exactly 0. Its relative error is below 1e-7 (1 + |x|). NaN gives NaN.
-// Leaner than exp_fast, which need not hold its argument below 0. The polynomial is that of Cephes (exp2f).
-NICHELM_INLINE Vector exp_vector(Vector argument) {
-  const Vector x = argument * 1.44269504088896341f;
-  const Vector least = broadcast(-126.0f), shift = broadcast(12582912.0f + 127.0f);  // 1.5 2^23: adding it rounds to an integer; 127: the low bits are an exponent
-  const Vector y = x < least ? least : x;
-  const Vector t = y + shift;
-  const Vector f = y - (t - shift);
-  Vector p = broadcast(1.535336188319500e-4f);
-  p = p * f + 1.339887440266574e-3f;
-  p = p * f + 9.618437357674640e-3f;
-  p = p * f + 5.550332471162809e-2f;
-  p = p * f + 2.402264791363012e-1f;
-  p = p * f + 6.931472028550421e-1f;
-  p = p * f + 1.0f;
-  const Vector power = p * reinterpret_cast<Vector>(reinterpret_cast<Integers>(t) << 23);  // a product, since bits added to those of a NaN could make a number of it
-  return x < least ? Vector{} : power;
+// 2^x for x up to 127; below -126.5 exactly 0. Its relative error is below 1e-7 (1 + |x|), for bf16 below 1e-4. NaN gives NaN.
+// The polynomial for f32 is that of Cephes (exp2f).
+template <class For> NICHELM_INLINE Vector exp2_vector(Vector x) {
+  constexpr float shift = 12582912.0f + 127.0f;  // 1.5 2^23: adding it rounds to an integer; 127: the low bits are an exponent, 0 for 2^-127
+  const Vector y = at_least(x, -127.0f), t = y + shift, f = y - (t - shift);
+  Vector p;
+  if constexpr (sizeof(For) == 2) {
+    p = power_of_fraction<For>(f);
+  } else {
+    p = broadcast(1.535336188319500e-4f);
+    p = p * f + 1.339887440266574e-3f;
+    p = p * f + 9.618437357674640e-3f;
+    p = p * f + 5.550332471162809e-2f;
+    p = p * f + 2.402264791363012e-1f;
+    p = p * f + 6.931472028550421e-1f;
+    p = p * f + 1.0f;
+  }
+  return p * reinterpret_cast<Vector>(reinterpret_cast<Integers>(t) << 23);  // a product, since bits added to those of a NaN could make a number of it
 }
-
-// The vector turned by kBy lanes.
-template <int kBy, int... I> NICHELM_INLINE Vector turned(Vector v, std::integer_sequence<int, I...>) { return NICHELM_SHUFFLE(Integers, v, v, ((I + kBy) % static_cast<int>(kLanes))...); }
+constexpr float kLog2E = 1.44269504088896341f;  // e^x = 2^(x log2 e)
 
 // Lanes of all ones where x is infinite or NaN.
 NICHELM_INLINE Integers not_finite(Vector x) {
@@ -142,17 +135,26 @@ NICHELM_INLINE bool any(Integers lanes) {
   return all != 0;
 }
 
-// Over all lanes, halving: one order for each number of lanes.
-template <int kHalf = kLanes / 2> NICHELM_INLINE float sum_of(Vector v) {
-  v += turned<kHalf>(v, std::make_integer_sequence<int, kLanes>{});
-  if constexpr (kHalf > 1) return sum_of<kHalf / 2>(v);
-  else return v[0];
+// Every kSegment lanes' first halves, those of a before those of b; or their second halves.
+template <int kSegment, bool kSecond, int... I> NICHELM_INLINE Vector halves_of(Vector a, Vector b, std::integer_sequence<int, I...>) {
+  constexpr int half = kSegment / 2;
+  return NICHELM_SHUFFLE(Integers, a, b, (I / half * kSegment + I % half + (kSecond ? half : 0))...);
 }
-template <int kHalf = kLanes / 2> NICHELM_INLINE float largest_of(Vector v) {
-  const Vector other = turned<kHalf>(v, std::make_integer_sequence<int, kLanes>{});
-  v = v > other ? v : other;
-  if constexpr (kHalf > 1) return largest_of<kHalf / 2>(v);
-  else return v[0];
+// The lanes of each of kCount vectors (a power of 2) combined by halves, x[i]'s in lane i. One order, whatever kCount.
+template <int kCount, int kSegment = kLanes, class Combine> NICHELM_INLINE Vector across_lanes(const Vector* x, const Combine& combine) {
+  constexpr std::make_integer_sequence<int, kLanes> lanes;
+  if constexpr (kSegment == 1) {
+    return x[0];
+  } else if constexpr (kCount == 1) {
+    const Vector both = combine(halves_of<kSegment, false>(x[0], x[0], lanes), halves_of<kSegment, true>(x[0], x[0], lanes));
+    return across_lanes<1, kSegment / 2>(&both, combine);
+  } else {
+    Vector fewer[kCount / 2];
+#pragma GCC unroll 8
+    for (int i = 0; i < kCount / 2; ++i)
+      fewer[i] = combine(halves_of<kSegment, false>(x[2 * i], x[2 * i + 1], lanes), halves_of<kSegment, true>(x[2 * i], x[2 * i + 1], lanes));
+    return across_lanes<kCount / 2, kSegment / 2>(fewer, combine);
+  }
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ NICHELM_INLINE Vector multiply_words(Vector sum, Integers a, Integers b, uint32_
 
 // The sums of the lanes of each of kLanes vectors: as their transpose's sum, halving the number of vectors each time.
 template <int64_t kHalf = kLanes / 2> NICHELM_INLINE Vector sums_of(Vector* x) {
-  constexpr std::make_integer_sequence<int, static_cast<int>(kLanes)> lanes;
+  constexpr std::make_integer_sequence<int, kLanes> lanes;
 #pragma GCC unroll 8
   for (int64_t i = 0; i < kHalf; ++i) {
     const Integers a = reinterpret_cast<Integers>(x[i]), b = reinterpret_cast<Integers>(x[i + kHalf]);
@@ -73,16 +73,13 @@ template <class T> void score_keys(const Word<T>* queries, int64_t query_words, 
 // Scores to weights that sum to one. Columns behind `visible` get 0.
 NICHELM_INLINE void soften(float* scores, int64_t visible, float scale) {
   const int64_t last = up(visible, kLanes);
-  hide(scores, last - kLanes, last, last - kLanes, visible);
-  Vector largest = load<Vector>(scores);
-  for (int64_t j = kLanes; j < last; j += kLanes) {
-    const Vector x = load<Vector>(scores + j);
-    largest = x > largest ? x : largest;
-  }
-  const Vector scales = broadcast(scale), top = broadcast(largest_of(largest) * scale);
+  hide(scores, last - kLanes, last, {last - kLanes, visible});
+  Vector largest = broadcast(-INFINITY);
+  for (int64_t j = 0; j < last; j += kLanes) largest = larger(load<Vector>(scores + j), largest);
+  const Vector scales = broadcast(scale * kLog2E), top = broadcast(across_lanes<1>(&largest, [](Vector a, Vector b) NICHELM_INLINE_LAMBDA { return larger(a, b); })[0]) * scales;
   Vector sum{};
   for (int64_t j = 0; j < last; j += kLanes) {
-    const Vector p = exp_vector(load<Vector>(scores + j) * scales - top);
+    const Vector p = exp2_vector<float>(load<Vector>(scores + j) * scales - top);
     sum += p;
     store(scores + j, p);
   }
@@ -134,8 +131,8 @@ template <int V> NICHELM_INLINE void sum_columns(const float* weights, const Bf1
 }
 template <int... I> NICHELM_INLINE void in_order(float* sums, std::integer_sequence<int, I...>) {
   const Integers even = load<Integers>(sums), odd = load<Integers>(sums + kLanes);
-  store(sums, NICHELM_SHUFFLE(Integers, even, odd, (I / 2 + I % 2 * static_cast<int>(kLanes))...));
-  store(sums + kLanes, NICHELM_SHUFFLE(Integers, even, odd, ((I + static_cast<int>(kLanes)) / 2 + I % 2 * static_cast<int>(kLanes))...));
+  store(sums, NICHELM_SHUFFLE(Integers, even, odd, (I / 2 + I % 2 * kLanes)...));
+  store(sums + kLanes, NICHELM_SHUFFLE(Integers, even, odd, ((I + kLanes) / 2 + I % 2 * kLanes)...));
 }
 
 // sums[h, 0..d) = sum_j weights[h, j] values[j], block by block of tokens for all of the group. weights: (group, stride); sums: (group, 2, padded), padded the
@@ -163,7 +160,7 @@ template <class T> void sum_values(const float* weights, int64_t stride, int64_t
     float* sum = sums + 2 * h * padded;
     for (int64_t c = 0; c < padded; c += kLanes) store(sum + c, load<Vector>(sum + c) + load<Vector>(sum + padded + c));
     if constexpr (std::is_same_v<T, Bf16>)
-      for (int64_t c = 0; c + 2 * kLanes <= d; c += 2 * kLanes) in_order(sum + c, std::make_integer_sequence<int, static_cast<int>(kLanes)>{});
+      for (int64_t c = 0; c + 2 * kLanes <= d; c += 2 * kLanes) in_order(sum + c, std::make_integer_sequence<int, kLanes>{});
   }
 }
 
