@@ -6,8 +6,8 @@
 namespace nichelm::benchmark {
 namespace {
 
-std::vector<float> values(int64_t size, Type type, uint32_t seed) {
-  std::vector<float> storage(static_cast<size_t>(type == Type::bf16 ? (size + 1) / 2 : size));
+Aligned<float> values(int64_t size, Type type, uint32_t seed) {
+  Aligned<float> storage(static_cast<size_t>(type == Type::bf16 ? (size + 1) / 2 : size));
   for (int64_t i = 0; i < size; ++i) {
     seed = seed * 1664525 + 1013904223;
     const float value = static_cast<float>(static_cast<int32_t>(seed)) * 0x1p-31f;
@@ -32,7 +32,7 @@ std::string shape_of(const AttentionCase& c) { return std::to_string(c.rows) + "
 std::vector<Result> measure_attention(Cpu& device, const AttentionCase& shape, Type type) {
   const auto [what, rows, length, heads, kv_heads, d, document] = shape;
   const int64_t width = (heads + 2 * kv_heads) * d, tokens = rows * length;
-  std::vector<float> qkv = values(tokens * width, type, 1), dy = values(tokens * heads * d, type, 2), y(dy.size()), dqkv(qkv.size()), lse(static_cast<size_t>(tokens * heads));
+  Aligned<float> qkv = values(tokens * width, type, 1), dy = values(tokens * heads * d, type, 2), y(dy.size()), dqkv(qkv.size()), lse(static_cast<size_t>(tokens * heads));
   std::vector<int32_t> starts;
   double visible = 0;
   for (int64_t i = 0; i < tokens; ++i) {
@@ -40,7 +40,7 @@ std::vector<Result> measure_attention(Cpu& device, const AttentionCase& shape, T
     starts.push_back(static_cast<int32_t>(start));
     visible += static_cast<double>((t - start + 1) * heads);
   }
-  const auto in = [type = type](std::vector<float>& x, int64_t n, int64_t t, int64_t w) { return Tensor{x.data(), type, 3, {n, t, w}}; };
+  const auto in = [type = type](Aligned<float>& x, int64_t n, int64_t t, int64_t w) { return Tensor{x.data(), type, 3, {n, t, w}}; };
   const Tensor x = in(qkv, rows, length, width), out = in(y, rows, length, heads * d), at{starts.data(), Type::i32, 2, {rows, length}}, logs{lse.data(), Type::f32, 3, {rows, heads, length}};
   const Attention forward{{x}, {at}, {out}, {logs}, heads, kv_heads};
   const AttentionGradient backward{{in(dy, rows, length, heads * d)}, {x}, {at}, {out}, {logs}, {in(dqkv, rows, length, width)}, heads, kv_heads};
