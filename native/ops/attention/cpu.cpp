@@ -43,7 +43,8 @@ template <class T> void forward_of(const Attention& op, const Layout<T>& at, con
   const ForwardBlock<T> block{qkv + at.query(row, q0, head), qkv + at.key(row, 0, g), qkv + at.value(row, 0, g), at.stride, at.stride, q0, count};
   forward_block<T>(at, my, block, starts, [&](int64_t t, const float* y, float lse) {
     T* out = op.y.as<T>() + at.output(row, q0 + t, head);
-    for (int64_t c = 0; c < at.d; ++c) narrow(y[c], out[c]);
+    if (t + kRows < count) ask_for_row<Wanted::written>(out + kRows * at.heads * at.d, at.d);
+    over_lanes(at.d, [&](int64_t c, auto lanes) NICHELM_INLINE_LAMBDA { store(load<Vector>(y + c), out + c, lanes); });
     op.lse.as<float>()[(row * at.heads + head) * at.length + q0 + t] = lse;
   });
 }
@@ -172,8 +173,12 @@ template <bool kApart, class T> void backward_block(const Layout<T>& at, const B
 template <class T> bool write(const float* x, int64_t rows, const Layout<T>& at, T* y) {
   Integers bad{};
   for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < at.padded; c += kLanes) bad |= not_finite(load<Vector>(x + r * at.padded + c));
-    for (int64_t c = 0; c < at.d; ++c) narrow(x[r * at.padded + c], y[r * at.stride + c]);
+    if (r + kAhead < rows) ask_for_row<Wanted::written>(y + (r + kAhead) * at.stride, at.d);
+    over_lanes(at.d, [&](int64_t c, auto lanes) NICHELM_INLINE_LAMBDA {
+      const Vector some = load<Vector>(x + r * at.padded + c);
+      bad |= not_finite(some);
+      store(some, y + r * at.stride + c, lanes);
+    });
   }
   return !any(bad);
 }
@@ -183,8 +188,10 @@ template <bool kApart, class T> bool backward_head(const AttentionGradient& op, 
   const T *qkv = op.qkv.as<T>(), *keys = qkv + at.key(row, 0, g);
   T* dqkv = op.dqkv.as<T>();
   const Starts starts{op.starts.as<int32_t>() + row * at.length};
+  const T* values = qkv + at.value(row, 0, g);
+  ask_for_rows(values, at.stride, smaller(kAhead, at.length), at.d);
   pack_by_columns(keys, at.stride, at.length, at.d, my.keys);
-  pack_by_columns(qkv + at.value(row, 0, g), at.stride, at.length, at.d, my.values);
+  pack_by_columns(values, at.stride, at.length, at.d, my.values);
   if constexpr (!kApart) pack_by_rows(keys, at.stride, at.length, at.d, my.tokens, my.keys_by_rows);
   for (int64_t i = 0; i < my.tokens * at.padded; ++i) my.dk[i] = my.dv[i] = 0;
   const int64_t group = at.heads / at.kv_heads;
@@ -205,6 +212,8 @@ template <bool kApart, class T> bool backward_head(const AttentionGradient& op, 
         my.delta[t] = t < count ? dot(dy + t * width, y + t * width, at.d) * at.scale : 0;
       }
       for (int64_t i = 0; i < kGradientQueries * at.padded; ++i) my.dq[i] = 0;
+      const int64_t next = smaller(kGradientQueries, at.length - q0 - count);
+      ask_for_rows(q + count * at.stride, at.stride, next, at.d), ask_for_rows(dy + count * width, width, next, at.d), ask_for_rows(y + count * width, width, next, at.d);
       const BackwardBlock<T> block{q, dy, keys, width, q0, count};
       for (int64_t k0 = down(starts[q0], kGradientKeys); k0 < q0 + count; k0 += kGradientKeys) backward_block<kApart>(at, my, starts, block, k0);
       finite &= write(my.dq, count, at, dqkv + at.query(row, q0, head));

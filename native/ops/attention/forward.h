@@ -14,9 +14,6 @@ namespace {
 
 constexpr int64_t kQueries = 128, kKeys = 256;  // multiples of kPanel; a block of keys and one of values stay in the second-level cache
 
-constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-
 // Hands out pieces of a scratch buffer, each on a cache line of its own; without a buffer it only measures.
 class Pieces {
  public:
@@ -74,6 +71,7 @@ template <bool kApart, class T, class Starts> void weighted_sums(const HeadSizes
   for (int64_t k0 = down(starts[q0], kPanel); k0 < q0 + count; k0 += kKeys) {
     const int64_t keys = smaller(kKeys, q0 + count - k0);
     const T* values = block.values + k0 * block.key_stride;
+    ask_for_rows(values, block.key_stride, smaller(kAhead, keys), at.d);
     pack_by_columns(block.keys + k0 * block.key_stride, block.key_stride, keys, at.d, my.keys);
     if constexpr (!kApart) pack_by_rows(values, block.key_stride, keys, at.d, kKeys, my.values);
     for (int64_t t = 0; t < count; t += kRows) {
@@ -120,6 +118,8 @@ template <class T> bool divide_sums(const HeadSizes<T>& at, const ForwardScratch
 // Token i of the row sees the tokens starts[i] .. i. Calls finish(t, y, lse) for every query, y: d floats.
 template <class T, class Starts, class Finish>
 void forward_block(const HeadSizes<T>& at, const ForwardScratch<T>& my, const ForwardBlock<T>& block, const Starts& starts, const Finish& finish) {
+  const int64_t k0 = down(starts[block.q0], kPanel);
+  ask_for_rows(block.keys + k0 * block.key_stride, block.key_stride, smaller(kAhead, block.q0 + block.count - k0), at.d);
   pack_by_columns(block.queries, block.query_stride, block.count, at.d, my.queries);
   weighted_sums<false>(at, my, block, starts);
   if (!divide_sums(at, my, block.count)) {

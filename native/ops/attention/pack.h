@@ -5,26 +5,20 @@
 namespace nichelm {
 namespace {
 
-// kLanes words along a row, of which the first `count` exist; the others are 0. x: the row's vector, d elements; at: first word.
-NICHELM_INLINE Integers row_words(const float* x, int64_t d, int64_t at) {
-  if (at + kLanes <= d) return load<Integers>(x + at);
-  float words[kLanes] = {};
-  for (int64_t i = at; i < d; ++i) words[i - at] = x[i];
-  return load<Integers>(words);
-}
 NICHELM_INLINE Integers widened(const Bf16* x) { return reinterpret_cast<Integers>(widen_bits(load<HalfLanes>(x)) << 16); }
-NICHELM_INLINE Integers row_words(const Bf16* x, int64_t d, int64_t at) {
-  if constexpr (kPack<Bf16> == 1) {
-    if (at + kLanes <= d) return widened(x + at);
-    Bf16 values[kLanes] = {};
-    for (int64_t i = at; i < d; ++i) values[i - at] = x[i];
-    return widened(values);
-  } else {
-    if (2 * (at + kLanes) <= d) return load<Integers>(x + 2 * at);
-    Bf16 values[2 * kLanes] = {};
-    for (int64_t i = 2 * at; i < d; ++i) values[i - 2 * at] = x[i];
-    return load<Integers>(values);
-  }
+// kLanes words along a row that has them, from word `at`.
+NICHELM_INLINE Integers whole_words(const float* x, int64_t at) { return load<Integers>(x + at); }
+NICHELM_INLINE Integers whole_words(const Bf16* x, int64_t at) {
+  if constexpr (kPack<Bf16> == 1) return widened(x + at);
+  else return load<Integers>(x + 2 * at);
+}
+// The same of a row of d elements; what is not there is 0.
+template <class T> NICHELM_INLINE Integers row_words(const T* x, int64_t d, int64_t at) {
+  constexpr int64_t kCount = kLanes * kPack<T>;
+  if (kPack<T> * at + kCount <= d) return whole_words(x, at);
+  T some[kCount] = {};
+  for (int64_t i = kPack<T> * at; i < d; ++i) some[i - kPack<T> * at] = x[i];
+  return whole_words(some, 0);
 }
 
 // Words of kLanes columns from `at`: of a row, or of two rows in pairs. Rows that are not there (null) and columns from d on are 0.
@@ -52,42 +46,37 @@ template <class T> NICHELM_INLINE float dot(const T* a, const T* b, int64_t d) {
   return sum;
 }
 
-template <int... I> NICHELM_INLINE Integers interleave_low(Integers a, Integers b, std::integer_sequence<int, I...>) {
-  return NICHELM_SHUFFLE(Integers, a, b, (I % 2 ? kLanes + I / 2 : I / 2)...);
+// Asks for rows that will be read, or written: a head's lie far apart, where the CPU itself looks for none.
+enum class Wanted { read, written };
+template <Wanted kWanted = Wanted::read, class T> NICHELM_INLINE void ask_for_row(const T* row, int64_t d) {
+  for (int64_t c = 0; c < d; c += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(row + c, kWanted == Wanted::written);
 }
-template <int... I> NICHELM_INLINE Integers interleave_high(Integers a, Integers b, std::integer_sequence<int, I...>) {
-  constexpr int half = kLanes / 2;
-  return NICHELM_SHUFFLE(Integers, a, b, (half + (I % 2 ? kLanes + I / 2 : I / 2))...);
-}
-
-// A square of words: log2(kLanes) perfect shuffles of its rows.
-NICHELM_INLINE void transpose(Integers* x) {
-  constexpr std::make_integer_sequence<int, kLanes> lanes;
-#pragma GCC unroll 4
-  for (int64_t step = 1; step < kLanes; step *= 2) {
-    Integers y[kLanes];
-#pragma GCC unroll 8
-    for (int64_t i = 0; i < kLanes / 2; ++i) {
-      y[2 * i] = interleave_low(x[i], x[i + kLanes / 2], lanes);
-      y[2 * i + 1] = interleave_high(x[i], x[i + kLanes / 2], lanes);
-    }
-#pragma GCC unroll 16
-    for (int64_t i = 0; i < kLanes; ++i) x[i] = y[i];
-  }
+constexpr int64_t kAhead = 32;  // rows: what packing asks for beside each that it packs
+template <class T> NICHELM_INLINE void ask_for_rows(const T* x, int64_t stride, int64_t rows, int64_t d) {
+  for (int64_t r = 0; r < rows; ++r) ask_for_row(x + r * stride, d);
 }
 
 // x: (rows, d), rows `stride` elements apart. out: panels (up(rows, kPanel) / kPanel, words of d, kPanel), the sum's index being d:
 // as b for products with the rows as columns, as a for products with them as rows. Rows that are not there are 0.
 template <class T> void pack_by_columns(const T* x, int64_t stride, int64_t rows, int64_t d, Word<T>* out) {
-  const int64_t words = up(d, kPack<T>) / kPack<T>;
+  const int64_t words = up(d, kPack<T>) / kPack<T>, whole = d / kPack<T>;
   for (int64_t r = 0; r < up(rows, kPanel); r += kLanes) {
     Word<T>* panel = out + r / kPanel * kPanel * words + r % kPanel;
+    const T* row = x + r * stride;
+    if (r + kAhead < rows) ask_for_rows(row + kAhead * stride, stride, smaller(kLanes, rows - r - kAhead), d);
     for (int64_t w = 0; w < words; w += kLanes) {
-      Integers square[kLanes];
-      for (int64_t l = 0; l < kLanes; ++l) square[l] = r + l < rows ? row_words(x + (r + l) * stride, d, w) : Integers{};
+      LaneBits square[kLanes];
+      if (r + kLanes <= rows && w + kLanes <= whole) {
+#pragma GCC unroll 16
+        for (int l = 0; l < kLanes; ++l) square[l] = reinterpret_cast<LaneBits>(whole_words(row + l * stride, w));
+      } else {
+        for (int64_t l = 0; l < kLanes; ++l) square[l] = reinterpret_cast<LaneBits>(r + l < rows ? row_words(row + l * stride, d, w) : Integers{});
+      }
       transpose(square);
-      const int64_t count = words - w < kLanes ? words - w : kLanes;
-      for (int64_t l = 0; l < count; ++l) store(panel + (w + l) * kPanel, square[l]);
+      const int64_t count = smaller(kLanes, words - w);
+#pragma GCC unroll 16
+      for (int l = 0; l < kLanes; ++l)
+        if (l < count) store(panel + (w + l) * kPanel, square[l]);
     }
   }
 }
@@ -98,7 +87,10 @@ template <class T> void pack_by_rows(const T* x, int64_t stride, int64_t rows, i
   const auto row = [&](int64_t r) { return r >= first && r < rows ? x + r * stride : nullptr; };
   for (int64_t c = 0; c < up(d, kLanes); c += kLanes) {
     Word<T>* panel = out + c / kPanel * kPanel * (padded / kPack<T>) + c % kPanel;
-    for (int64_t r = 0; r < up(rows, kPanel); r += kPack<T>, panel += kPanel) store(panel, column_words(row(r), row(r + 1), d, c));
+    for (int64_t r = 0; r < up(rows, kPanel); r += kPack<T>, panel += kPanel) {
+      if (c == 0 && r + kAhead + kPack<T> <= rows) ask_for_rows(x + (r + kAhead) * stride, stride, kPack<T>, d);
+      store(panel, column_words(row(r), row(r + 1), d, c));
+    }
   }
 }
 

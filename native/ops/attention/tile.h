@@ -9,6 +9,7 @@
 
 #include "runtime/lanes.h"
 #include "runtime/math.h"
+#include "runtime/transpose.h"
 
 namespace nichelm {
 namespace {
@@ -28,18 +29,13 @@ template <class T> using Word = float;
 // How many neighbours along k a word holds.
 template <class T> constexpr int64_t kPack = std::is_same_v<Word<T>, float> ? 1 : 2;
 
+constexpr int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+constexpr int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 constexpr int64_t up(int64_t x, int64_t step) { return (x + step - 1) / step * step; }
 constexpr int64_t down(int64_t x, int64_t step) { return x / step * step; }
 
 typedef Lanes Vector;
 typedef int32_t Integers __attribute__((vector_size(kLanes * 4)));
-
-// Lanes of a and b by constant indices; Mask is the integer vector of their shape.
-#ifdef __clang__
-#define NICHELM_SHUFFLE(Mask, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define NICHELM_SHUFFLE(Mask, a, b, ...) __builtin_shuffle(a, b, Mask{__VA_ARGS__})
-#endif
 
 template <class V, class X> NICHELM_INLINE V load(const X* x) {
   V v;

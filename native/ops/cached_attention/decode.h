@@ -18,25 +18,6 @@ NICHELM_INLINE Vector multiply_words(Vector sum, Integers a, Integers b, uint32_
 }
 #endif
 
-// The sums of the lanes of each of kLanes vectors: as their transpose's sum, halving the number of vectors each time.
-template <int64_t kHalf = kLanes / 2> NICHELM_INLINE Vector sums_of(Vector* x) {
-  constexpr std::make_integer_sequence<int, kLanes> lanes;
-#pragma GCC unroll 8
-  for (int64_t i = 0; i < kHalf; ++i) {
-    const Integers a = reinterpret_cast<Integers>(x[i]), b = reinterpret_cast<Integers>(x[i + kHalf]);
-    x[i] = reinterpret_cast<Vector>(interleave_low(a, b, lanes)) + reinterpret_cast<Vector>(interleave_high(a, b, lanes));
-  }
-  if constexpr (kHalf > 1) return sums_of<kHalf / 2>(x);
-  else return x[0];
-}
-
-// kLanes words of a key that has them.
-NICHELM_INLINE Integers whole_words(const float* x, int64_t at) { return load<Integers>(x + at); }
-NICHELM_INLINE Integers whole_words(const Bf16* x, int64_t at) {
-  if constexpr (kPack<Bf16> == 1) return widened(x + at);
-  else return load<Integers>(x + 2 * at);
-}
-
 // Scores of kLanes keys, of which `count` exist; those behind mean nothing. q: the query's words, up(words, kLanes) of them. W: vectors of words, where the
 // width is a whole number of them, else 0.
 template <int W, class T> NICHELM_INLINE Vector score_block(const Word<T>* q, const T* keys, int64_t d, int64_t count) {
@@ -56,7 +37,7 @@ template <int W, class T> NICHELM_INLINE Vector score_block(const Word<T>* q, co
     }
     sum[l] = one;
   }
-  return sums_of(sum);
+  return across_lanes<kLanes>(sum, [](Vector a, Vector b) NICHELM_INLINE_LAMBDA { return a + b; });
 }
 
 // scores[h, j] for `group` queries and all keys that are visible, kLanes keys at a time. queries: (group, query_words); scores: (group, stride).

@@ -1,6 +1,7 @@
 // Packing: a strip of an operand, whichever way it lies in memory, as the panel of words that the micro-kernel walks through.
 #pragma once
 #include "ops/matmul/micro_kernel.h"
+#include "runtime/transpose.h"
 
 namespace nichelm {
 namespace {
@@ -41,13 +42,6 @@ template <int Count> NICHELM_INLINE void store_first(uint32_t* to, Words x) {
 #endif
 }
 
-// Lanes of x and y by constant places; Mask is an integer vector of their shape.
-#ifdef __clang__
-#define NICHELM_MATMUL_SHUFFLE(Mask, x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
-#else
-#define NICHELM_MATMUL_SHUFFLE(Mask, x, y, ...) __builtin_shuffle(x, y, Mask{__VA_ARGS__})
-#endif
-
 // Words of kLanes neighbours along i at one step: row is the first value of k, next the second.
 NICHELM_INLINE Words across(SingleF32, const float* row, const float*) { return load_words(row); }
 NICHELM_INLINE Words across(SingleF32, const Bf16* row, const Bf16*) { return halves(row) << 16; }
@@ -69,47 +63,11 @@ template <int... I> NICHELM_INLINE void zip_halves(const Bf16* row, const Bf16* 
   TwoHalves x, y;
   std::memcpy(&x, row, sizeof x);
   std::memcpy(&y, next, sizeof y);
-  out[0] = reinterpret_cast<Words>(NICHELM_MATMUL_SHUFFLE(TwoHalves, x, y, (I / 2 + I % 2 * 2 * kLanes)...));
-  out[1] = reinterpret_cast<Words>(NICHELM_MATMUL_SHUFFLE(TwoHalves, x, y, (kLanes + I / 2 + I % 2 * 2 * kLanes)...));
+  out[0] = reinterpret_cast<Words>(NICHELM_SHUFFLE(TwoHalves, x, y, (I / 2 + I % 2 * 2 * kLanes)...));
+  out[1] = reinterpret_cast<Words>(NICHELM_SHUFFLE(TwoHalves, x, y, (kLanes + I / 2 + I % 2 * 2 * kLanes)...));
 }
 NICHELM_INLINE void across(PairBf16, const Bf16* row, const Bf16* next, Words (&out)[2]) { zip_halves(row, next, out, std::make_integer_sequence<int, 2 * kLanes>{}); }
 #endif
-
-// Neighbours taken from x and y in turn, one word or two at a time, within every part of four words; and the even or odd parts of x, then those of y.
-template <int Size, bool High, int... I> NICHELM_INLINE Words zip(Words x, Words y, std::integer_sequence<int, I...>) {
-  return NICHELM_MATMUL_SHUFFLE(Words, x, y, (I / 4 * 4 + (Size == 1 ? I % 4 / 2 : I % 2) + 2 * High + (Size == 1 ? I % 2 : I % 4 / 2) * kLanes)...);
-}
-template <bool Odd, int... I> NICHELM_INLINE Words parts(Words x, Words y, std::integer_sequence<int, I...>) {
-  return NICHELM_MATMUL_SHUFFLE(Words, x, y, (2 * I < kLanes ? I / 4 * 8 + 4 * Odd + I % 4 : kLanes + (I - kLanes / 2) / 4 * 8 + 4 * Odd + I % 4)...);
-}
-
-// First every four rows, part by part of four columns; then the parts, whose number's bits go from the column to the row one a round.
-NICHELM_INLINE void transpose(Words (&x)[kLanes]) {
-  constexpr auto lanes = std::make_integer_sequence<int, kLanes>{};
-  constexpr int kParts = kLanes / 4;
-  Words y[kLanes];  // [column of a part][four rows], by and by the second is the part
-#pragma GCC unroll 4
-  for (int g = 0; g < kParts; ++g) {
-    const Words a = zip<1, false>(x[4 * g], x[4 * g + 1], lanes), b = zip<1, true>(x[4 * g], x[4 * g + 1], lanes);
-    const Words c = zip<1, false>(x[4 * g + 2], x[4 * g + 3], lanes), d = zip<1, true>(x[4 * g + 2], x[4 * g + 3], lanes);
-    y[g] = zip<2, false>(a, c, lanes), y[kParts + g] = zip<2, true>(a, c, lanes);
-    y[2 * kParts + g] = zip<2, false>(b, d, lanes), y[3 * kParts + g] = zip<2, true>(b, d, lanes);
-  }
-#pragma GCC unroll 4
-  for (int c = 0; c < 4; ++c) {
-    Words* part = y + c * kParts;
-    if constexpr (kParts == 1) {
-      x[c] = part[0];
-    } else if constexpr (kParts == 2) {
-      x[c] = parts<false>(part[0], part[1], lanes), x[4 + c] = parts<true>(part[0], part[1], lanes);
-    } else {
-      const Words a = parts<false>(part[0], part[1], lanes), b = parts<true>(part[0], part[1], lanes);
-      const Words e = parts<false>(part[2], part[3], lanes), f = parts<true>(part[2], part[3], lanes);
-      x[c] = parts<false>(a, e, lanes), x[8 + c] = parts<true>(a, e, lanes);
-      x[4 + c] = parts<false>(b, f, lanes), x[12 + c] = parts<true>(b, f, lanes);
-    }
-  }
-}
 
 // k lies in rows of memory: blocks of kLanes x kLanes words are transposed in registers. What a store writes past its step, the next one overwrites; but the
 // last of a block keeps to its own, since another thread's panel may follow.
