@@ -78,18 +78,25 @@ template <class T> void weigh(float* s, int64_t stride, int64_t first, int64_t l
   store_rows(top, now), store_rows(factor, factors);
   float shift[kLanes];
   store(shift, base);
+  constexpr int kTogether = 4;  // rows at a time: one's latency hides in the others'
 #pragma GCC unroll 4
-  for (int m = 0; m < kRows; m += 2) {  // two rows at a time: one's latency hides in the other's
-    const Vector shifts[2] = {broadcast(shift[m]), broadcast(shift[m + 1])};
-    Vector some[2] = {};
-    for (int64_t j = first; j < last; j += kLanes)
-#pragma GCC unroll 2
-      for (int l = 0; l < 2; ++l) {
-        const Vector p = exp2_vector<T>(load<Vector>(s + (m + l) * stride + j) * scales - shifts[l]);
-        some[l] += p;
-        store_row(weights + (m + l) * (stride / kPack<T>), j, p);
+  for (int m = 0; m < kRows; m += kTogether) {
+    Vector shifts[kTogether], some[kTogether] = {};
+#pragma GCC unroll 8
+    for (int l = 0; l < kTogether; ++l) shifts[l] = broadcast(shift[m + l]);
+    for (int64_t j = first; j < last; j += kLanes) {
+      Several<kTogether> x;
+#pragma GCC unroll 8
+      for (int l = 0; l < kTogether; ++l) x.part[l] = load<Vector>(s + (m + l) * stride + j) * scales - shifts[l];
+      const Several<kTogether> p = exp2_several<T>(x);
+#pragma GCC unroll 8
+      for (int l = 0; l < kTogether; ++l) {
+        some[l] += p.part[l];
+        store_row(weights + (m + l) * (stride / kPack<T>), j, p.part[l]);
       }
-    sum[m] = some[0], sum[m + 1] = some[1];
+    }
+#pragma GCC unroll 8
+    for (int l = 0; l < kTogether; ++l) sum[m + l] = some[l];
   }
   store_rows(total, load_rows(total) * factors + across_lanes<kRows>(sum, [](Vector a, Vector b) NICHELM_INLINE_LAMBDA { return a + b; }));
 }

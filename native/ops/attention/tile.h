@@ -7,8 +7,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "runtime/lanes.h"
-#include "runtime/math.h"
+#include "runtime/several.h"
 #include "runtime/transpose.h"
 
 namespace nichelm {
@@ -101,23 +100,23 @@ void sum_tile(const W* a, const W* b, int64_t panel_size, int64_t k, int64_t wid
 
 // 2^x for x up to 127; below -126.5 exactly 0. Its relative error is below 1e-7 (1 + |x|), for bf16 below 1e-4. NaN gives NaN.
 // The polynomial for f32 is that of Cephes (exp2f).
-template <class For> NICHELM_INLINE Vector exp2_vector(Vector x) {
+template <class For, class X> NICHELM_INLINE X exp2_several(X x) {
   constexpr float shift = 12582912.0f + 127.0f;  // 1.5 2^23: adding it rounds to an integer; 127: the low bits are an exponent, 0 for 2^-127
-  const Vector y = at_least(x, -127.0f), t = y + shift, f = y - (t - shift);
-  Vector p;
+  const X y = at_least(x, -127.0f), t = y + shift, f = y - (t - shift);
+  X p;
   if constexpr (sizeof(For) == 2) {
     p = power_of_fraction<For>(f);
   } else {
-    p = broadcast(1.535336188319500e-4f);
-    p = p * f + 1.339887440266574e-3f;
+    p = 1.535336188319500e-4f * f + 1.339887440266574e-3f;
     p = p * f + 9.618437357674640e-3f;
     p = p * f + 5.550332471162809e-2f;
     p = p * f + 2.402264791363012e-1f;
     p = p * f + 6.931472028550421e-1f;
     p = p * f + 1.0f;
   }
-  return p * reinterpret_cast<Vector>(reinterpret_cast<Integers>(t) << 23);  // a product, since bits added to those of a NaN could make a number of it
+  return p * power_of_two(t);  // a product, since bits added to those of a NaN could make a number of it
 }
+template <class For> NICHELM_INLINE Vector exp2_vector(Vector x) { return exp2_several<For>(Several<1>{x}).part[0]; }
 constexpr float kLog2E = 1.44269504088896341f;  // e^x = 2^(x log2 e)
 
 // Lanes of all ones where x is infinite or NaN.
