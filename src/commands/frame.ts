@@ -34,7 +34,7 @@ export function define<const Table extends OptionTable>(definition: CommandDefin
       return argv.epilogue(EPILOGUE).demandCommand(0, 0).strict()
     },
     handler: args => {
-      checkOptions(definition.options, args)
+      checkOptions({ ...definition.options, stack: { type: 'boolean' } }, args)
       return definition.run(args as InferredOptionTypes<Table> & Record<string, unknown>)
     },
   }
@@ -47,12 +47,20 @@ function checkOptions(options: OptionTable, args: Record<string, unknown>): void
     if (value === undefined) continue
     if (name === 'threads') checkThreads(value)
     if (Array.isArray(value) && !array) wrong(`--${name}: was given more than once`)
+    if (type === 'boolean') checkSwitch(name)
     if (type === 'string' && (value === '' || Array.isArray(value) && value.includes(''))) wrong(`--${name}: has no value`)
     if (type !== 'number') continue
     if (typeof value !== 'number' || !Number.isFinite(value)) wrong(`--${name}: must be a number`)
     if (!fraction && !Number.isInteger(value)) wrong(`--${name} ${value}: must be a whole number`)
     if (Number(value) < minimum) wrong(`--${name} ${value}: must be at least ${minimum}`)
   }
+}
+
+/** Throws USAGE for a switch with a word behind its `=`: the parser would take it as not given. */
+function checkSwitch(name: string): void {
+  const end = process.argv.indexOf('--'), given = process.argv.slice(2, end < 0 ? undefined : end)
+  const word = given.find(arg => arg.startsWith(`--${name}=`) && !/=(true|false)$/.test(arg))
+  if (word !== undefined) throw new NichelmError('USAGE', `${word}: is given or not, and takes no value`, { fix: `Write --${name}, or leave it out.` })
 }
 
 /** Throws USAGE for what is no number of threads that this process may use. */

@@ -43,6 +43,8 @@ const WRONG: [string[], RegExp][] = [
   [['params', '--model', 'slm', '--vocab', '2.5'], /--vocab 2.5: must be a whole number/],
   [['params', '--model', 'slm', '--batch', '0'], /--batch 0: must be at least 1/],
   [['params', '--model', 'slm', '--model', 'llm'], /--model: was given more than once/],
+  [['params', '--model', 'slm', '--json=maybe'], /--json=maybe: is given or not, and takes no value\nWrite --json/],
+  [['params', '--model', 'slm', '--stack=1'], /--stack=1: is given or not/],
   [['params', '--model', 'slm', '--heads', '3'], /heads/],
   [['params', '--model', 'slm', '--precision', 'f16'], /f32.*bf16/],
   [['params', '--model', 'slm', '--method', 'slm-np'], /slm-pn/],
