@@ -26,16 +26,19 @@ NICHELM_INLINE float largest_of(const float* x, int64_t n) {
 
 // e becomes exp((x - largest) sharpness), where largest is at least every x; gives the sum. e may be x, or null if only the sum is wanted. The sums of kBlock
 // elements are added in double. fetch(i, count) is called on the way, for `count` registers from element i on: it may ask for what will be needed next.
-// For: bf16 if that is what the exponentials are rounded to in the end.
+// For: bf16 if that is what the exponentials are rounded to in the end; one operation makes a power of 2 of x then.
 template <class For, class Fetch> NICHELM_INLINE double exponentials(const float* x, float* e, int64_t n, float largest, float sharpness, const Fetch& fetch) {
   constexpr int64_t kBlock = 2048;
+  const float power = sharpness * 1.44269504088896341f, top = largest * power;
   double total = 0;
   for (int64_t b = 0; b < n; b += kBlock) {
     const int64_t last = n - b < kBlock ? n : b + kBlock;
     Several<kSeveral> sum = {};
     over_several(b, last, [&](int64_t i, auto lanes, auto count) NICHELM_INLINE_LAMBDA {
       fetch(i, count);
-      const auto y = exp_nonpositive<For>((load_several<count()>(x + i, lanes) - largest) * sharpness);
+      Several<count()> y = load_several<count()>(x + i, lanes);
+      if constexpr (sizeof(For) == 2) y = exp2_nonpositive(y * power - top);
+      else y = exp_nonpositive((y - largest) * sharpness);
       if (e) store_several(y, e + i, lanes);
       add_to(sum, inside(y, lanes));
     });

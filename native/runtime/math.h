@@ -62,32 +62,31 @@ NICHELM_INLINE float power_of_two(float shifted) {
 NICHELM_INLINE float zero_below(float y, float x, float bound) { return x < bound ? 0.0f : y; }
 
 // e^x for x <= 0, 1.5 ulp; exactly 0 below -87, where exp_fast goes through the subnormals. exp_nonpositive(0) is 1.
-// For bf16, before its rounding: relative error below 2e-7 (1 + |x|), which sums of it in f32 can bear as well; exactly 0 below -87.7, subnormal from -87.34 on.
-template <class For = float, class X> NICHELM_INLINE X exp_nonpositive(X x) {
+template <class X> NICHELM_INLINE X exp_nonpositive(X x) {
   constexpr float shift = 12582912.0f + 127.0f;
-  if constexpr (sizeof(For) == 2) {
-    const X y = at_least(x, -88.0f);  // 2^-127, which is 0 as bits
-    const X t = y * 1.44269504088896341f + shift;
-    const X f = y * 1.44269504088896341f - (t - shift);
-    X p = 1.326471334e-3f * f + 9.671523236e-3f;
-    p = p * f + 5.550733954e-2f;
-    p = p * f + 2.402224243e-1f;
-    p = p * f + 6.931470037e-1f;
-    p = p * f + 1.0f;
-    return p * power_of_two(t);  // a product, so that NaN stays
-  } else {
-    const X y = at_least(x, -87.0f);
-    const X t = y * 1.44269504088896341f + shift;
-    const X n = t - shift;
-    const X r = y - n * 0.693359375f - n * -2.12194440e-4f;
-    X p = 1.9875691500e-4f * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + r + 1.0f;
-    return zero_below(p * power_of_two(t), x, -87.0f);
-  }
+  const X y = at_least(x, -87.0f);
+  const X t = y * 1.44269504088896341f + shift;
+  const X n = t - shift;
+  const X r = y - n * 0.693359375f - n * -2.12194440e-4f;
+  X p = 1.9875691500e-4f * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  return zero_below(p * power_of_two(t), x, -87.0f);
+}
+// 2^x for x <= 0, for what is rounded to bf16 in the end: relative error below 2e-7 before that, which sums of it in f32 can bear as well; exactly 0 below -126.5,
+// subnormal from -126 on. exp2_nonpositive(0) is 1.
+template <class X> NICHELM_INLINE X exp2_nonpositive(X x) {
+  constexpr float shift = 12582912.0f + 127.0f;
+  const X y = at_least(x, -127.0f), t = y + shift, f = y - (t - shift);  // 2^-127 is 0 as bits
+  X p = 1.326471334e-3f * f + 9.671523236e-3f;
+  p = p * f + 5.550733954e-2f;
+  p = p * f + 2.402224243e-1f;
+  p = p * f + 6.931470037e-1f;
+  p = p * f + 1.0f;
+  return p * power_of_two(t);  // a product, so that NaN stays
 }
 
 // 1 / (1 + e^-x), 3 ulp; below -88.7, where the result would be subnormal, 0.

@@ -142,13 +142,13 @@ TEST(math_exp_nonpositive) {
   EXPECT(exp_nonpositive(0.0f) == 1.0f, "exp_nonpositive(0) is 1");
 }
 
-TEST(math_exp_nonpositive_for_bf16) {
-  hold("exp_nonpositive<Bf16>", MathFunction::exp_nonpositive_bf16, [](double x) { return std::exp(x); },
-       {{"relative error / (1 + |x|), -87.3 <= x <= 0", 2e-7, [](float x, float y, double want) { return x <= 0 && x >= -87.3f ? std::fabs(y / want - 1) / (1 + std::fabs(x)) : 0; }},
-        {"x < -87.7", 0, [](float x, float y, double) { return x < -87.7f ? std::fabs(double(y)) : 0; }},
-        {"magnitude, -87.7 <= x < -87.3", 2e-38, [](float x, float y, double) { return x >= -87.7f && x < -87.3f ? std::fabs(double(y)) : 0; }},
+TEST(math_exp2_nonpositive) {
+  hold("exp2_nonpositive", MathFunction::exp2_nonpositive, [](double x) { return std::exp2(x); },
+       {{"relative error, -125.9 <= x <= 0", 2e-7, [](float x, float y, double want) { return x <= 0 && x >= -125.9f ? std::fabs(y / want - 1) : 0; }},
+        {"x < -126.51", 0, [](float x, float y, double) { return x < -126.51f ? std::fabs(double(y)) : 0; }},
+        {"magnitude, -126.51 <= x < -125.9", 2e-38, [](float x, float y, double) { return x >= -126.51f && x < -125.9f ? std::fabs(double(y)) : 0; }},
         {"NaN", 0, [](float x, float y, double) { return nan_lost(x, y); }}});
-  EXPECT(exp_nonpositive<Bf16>(0.0f) == 1.0f, "exp_nonpositive<Bf16>(0) is 1");
+  EXPECT(exp2_nonpositive(0.0f) == 1.0f, "exp2_nonpositive(0) is 1");
 }
 
 TEST(math_attention_power) {

@@ -12,7 +12,7 @@ template <class X> NICHELM_INLINE X of(MathFunction f, X x) {
     case MathFunction::gelu_derivative: return gelu_derivative(x);
     case MathFunction::gelu_derivative_bf16: return gelu_derivative<Bf16>(x);
     case MathFunction::gate: return gate_of(x);
-    case MathFunction::exp_nonpositive_bf16: return exp_nonpositive<Bf16>(x);
+    case MathFunction::exp2_nonpositive: return exp2_nonpositive(x);
     default: return exp_nonpositive(x);
   }
 }

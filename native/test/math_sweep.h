@@ -5,7 +5,7 @@
 namespace nichelm::test {
 
 // Those for bf16 as they are before their rounding.
-enum class MathFunction { exp, exp_nonpositive, sigmoid, gelu, gelu_derivative, exp_nonpositive_bf16, gelu_bf16, gelu_derivative_bf16, gate };
+enum class MathFunction { exp, exp_nonpositive, sigmoid, gelu, gelu_derivative, exp2_nonpositive, gelu_bf16, gelu_derivative_bf16, gate };
 
 // y[i] = f(x[i]). Compiled for every instruction set (math_sweep.cpp): exp_nonpositive, gelu and its derivative on four registers at a time, as kernels do, and on one where
 // fewer are left; exp and sigmoid as loops that the compiler makes vector code of.
