@@ -83,7 +83,8 @@ template <class T> struct BackwardScratch {
   }
 };
 
-// p = e^(s scale - lse), ds = p (dp - delta) scale, for two rows of scores, whose hidden scores are -inf; my.lse holds log2 e lse, my.delta scale delta. Apart: 0 in the hidden ones whatever lse, dp and delta are.
+// p = e^(s scale - lse), ds = p (dp - delta) scale, for two rows of scores, whose hidden scores are -inf; my.lse holds log2 e times lse, my.delta scale times
+// delta. Apart: 0 in the hidden ones whatever lse, dp and delta are.
 template <bool kApart, class T>
 void weigh_gradient(const BackwardScratch<T>& my, int64_t t, int64_t m, int64_t first, int64_t last, float scale, const Seen* seen) {
   const float *s = my.scores + m * kGradientKeys, *dp = my.dp + m * kGradientKeys;

@@ -46,10 +46,11 @@ template <class T> NICHELM_INLINE float dot(const T* a, const T* b, int64_t d) {
   return sum;
 }
 
-// Asks for rows that will be read, or written: a head's lie far apart, where the CPU itself looks for none.
+// Asks for rows that will be read, or written: a head's lie far apart, where the CPU itself looks for none. Into the second cache: rows at such distances share
+// few places of the first.
 enum class Wanted { read, written };
 template <Wanted kWanted = Wanted::read, class T> NICHELM_INLINE void ask_for_row(const T* row, int64_t d) {
-  for (int64_t c = 0; c < d; c += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(row + c, kWanted == Wanted::written, 2);  // into the second cache: rows as far apart as a step's share few places of the first
+  for (int64_t c = 0; c < d; c += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(row + c, kWanted == Wanted::written, 2);
 }
 constexpr int64_t kAhead = 32;  // rows: what packing asks for beside each that it packs
 template <class T> NICHELM_INLINE void ask_for_rows(const T* x, int64_t stride, int64_t rows, int64_t d) {
