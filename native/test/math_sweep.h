@@ -11,7 +11,7 @@ enum class MathFunction { exp, exp_nonpositive, sigmoid, gelu, gelu_derivative, 
 // fewer are left; exp and sigmoid as loops that the compiler makes vector code of.
 template <class Isa> void sweep(MathFunction f, const float* x, float* y, int64_t count);
 
-// y[i] = 2^x[i] as attention has it, for f32 or before the rounding to bf16 (attention_exp_sweep.cpp). count: a multiple of 16.
+// y[i] = e^x[i] as attention has it for f32, or 2^x[i] as for bf16 before its rounding (attention_exp_sweep.cpp). count: a multiple of 16.
 template <class Isa> void sweep_attention_power(bool bf16, const float* x, float* y, int64_t count);
 
 }  // namespace nichelm::test

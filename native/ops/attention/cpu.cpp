@@ -83,18 +83,18 @@ template <class T> struct BackwardScratch {
   }
 };
 
-// p = e^(s scale - lse), ds = p (dp - delta) scale, for two rows of scores, whose hidden scores are -inf; my.lse holds log2 e times lse, my.delta scale times
-// delta. Apart: 0 in the hidden ones whatever lse, dp and delta are.
+// p = e^(s scale - lse), ds = p (dp - delta) scale, for two rows of scores, whose hidden scores are -inf; my.lse is counted in
+// kPowers, my.delta holds scale delta. Apart: 0 in the hidden ones whatever lse, dp and delta are.
 template <bool kApart, class T>
 void weigh_gradient(const BackwardScratch<T>& my, int64_t t, int64_t m, int64_t first, int64_t last, float scale, const Seen* seen) {
   const float *s = my.scores + m * kGradientKeys, *dp = my.dp + m * kGradientKeys;
-  const Vector scales = broadcast(scale), powers = broadcast(scale * kLog2E);
+  const Vector scales = broadcast(scale), powers = broadcast(scale * kPowers<T>);
   const Vector lse[2] = {broadcast(my.lse[t + m]), broadcast(my.lse[t + m + 1])}, delta[2] = {broadcast(my.delta[t + m]), broadcast(my.delta[t + m + 1])};
   Word<T>* by_row = my.ds_by_row + m * kGradientKeys / kPack<T>;
   for (int64_t j = first; j < last; j += kLanes) {
     Vector p[2], ds[2];
     for (int64_t l = 0; l < 2; ++l) {
-      p[l] = exp2_vector<T>(load<Vector>(s + l * kGradientKeys + j) * powers - lse[l]);
+      p[l] = power_of<T>(load<Vector>(s + l * kGradientKeys + j) * powers - lse[l]);
       ds[l] = p[l] * (load<Vector>(dp + l * kGradientKeys + j) * scales - delta[l]);
       if constexpr (kApart) {
         const Integers visible = lanes_within(j, seen[m + l].from, seen[m + l].to);
@@ -209,7 +209,7 @@ template <bool kApart, class T> bool backward_head(const AttentionGradient& op, 
         pack_by_rows(dy, width, count, at.d, kGradientQueries, my.dys_by_rows);
       }
       for (int64_t t = 0; t < up(count, kRows); ++t) {
-        my.lse[t] = t < count ? lse[t] * kLog2E : 0;
+        my.lse[t] = t < count ? lse[t] * kPowers<T> : 0;
         my.delta[t] = t < count ? dot(dy + t * width, y + t * width, at.d) * at.scale : 0;
       }
       for (int64_t i = 0; i < kGradientQueries * at.padded; ++i) my.dq[i] = 0;

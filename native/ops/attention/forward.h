@@ -126,7 +126,7 @@ void forward_block(const HeadSizes<T>& at, const ForwardScratch<T>& my, const Fo
     weighted_sums<true>(at, my, block, starts);
     divide_sums(at, my, block.count);
   }
-  for (int64_t t = 0; t < block.count; ++t) finish(t, my.sums + t * at.padded, my.top[t] / kLog2E + std::log(my.total[t]));
+  for (int64_t t = 0; t < block.count; ++t) finish(t, my.sums + t * at.padded, my.top[t] / kPowers<T> + std::log(my.total[t]));
 }
 
 }  // namespace

@@ -61,8 +61,8 @@ NICHELM_INLINE Vector load_rows(const float* x) {
 }
 NICHELM_INLINE void store_rows(float* x, Vector rows) { std::memcpy(x, &rows, kRows * sizeof(float)); }
 
-// A tile's rows of a block of scores to weights e^(scale s - top), as an online softmax: top and total are those of its rows so far, top in powers of 2 (log2 e
-// times what it is). The lines of scores and weights are `stride` elements apart. factor: what sums with the former top are to be multiplied by.
+// A tile's rows of a block of scores to weights e^(scale s - top), as an online softmax: top and total are those of its rows so far, top counted in
+// kPowers. The lines of scores and weights are `stride` elements apart. factor: what sums with the former top are to be multiplied by.
 template <class T> void weigh(float* s, int64_t stride, int64_t first, int64_t last, const Seen* seen, float scale, float* top, float* total, Word<T>* weights, float* factor) {
   Vector largest[kRows], sum[kRows];
   for (int m = 0; m < kRows; ++m) hide(s + m * stride, first, last, seen[m]);
@@ -71,10 +71,10 @@ template <class T> void weigh(float* s, int64_t stride, int64_t first, int64_t l
   for (int64_t j = first; j < last; j += kLanes)
 #pragma GCC unroll 8
     for (int m = 0; m < kRows; ++m) largest[m] = larger(load<Vector>(s + m * stride + j), largest[m]);
-  const Vector scales = broadcast(scale * kLog2E), before = load_rows(top);
+  const Vector scales = broadcast(scale * kPowers<T>), before = load_rows(top);
   const Vector now = larger(across_lanes<kRows>(largest, [](Vector a, Vector b) NICHELM_INLINE_LAMBDA { return larger(a, b); }) * scales, before);
   const Vector base = now == -INFINITY ? Vector{} : now;  // no score above -inf so far: all weights are 0
-  const Vector factors = exp2_vector<float>(before - base);
+  const Vector factors = power_of<float>((before - base) * (1 / kPowers<T>));
   store_rows(top, now), store_rows(factor, factors);
   float shift[kLanes];
   store(shift, base);
@@ -88,7 +88,7 @@ template <class T> void weigh(float* s, int64_t stride, int64_t first, int64_t l
       Several<kTogether> x;
 #pragma GCC unroll 8
       for (int l = 0; l < kTogether; ++l) x.part[l] = load<Vector>(s + (m + l) * stride + j) * scales - shifts[l];
-      const Several<kTogether> p = exp2_several<T>(x);
+      const Several<kTogether> p = power_of<T>(x);
 #pragma GCC unroll 8
       for (int l = 0; l < kTogether; ++l) {
         some[l] += p.part[l];

@@ -98,14 +98,17 @@ void sum_tile(const W* a, const W* b, int64_t panel_size, int64_t k, int64_t wid
   if (n < width) tile_product<kInto, 1, kAm, kAk>(a, b, k, c + n, width, scale);
 }
 
-// 2^x for x up to 127; below -126.5 exactly 0. Its relative error is below 1e-7 (1 + |x|), for bf16 below 1e-4. NaN gives NaN.
-// The polynomial for f32 is that of Cephes (exp2f).
-template <class For, class X> NICHELM_INLINE X exp2_several(X x) {
+// What exponents are counted in: powers of e, or for bf16 of 2, which saves a product for each. (For f32 the rounding of a score in powers of 2 would show.)
+template <class T> constexpr float kPowers = sizeof(T) == 2 ? 1.44269504088896341f : 1.0f;
+
+// The power of what is counted so, for x up to 88; below -87.7 (in powers of e) exactly 0. Its relative error is below 1e-7 (1 + |x|), for bf16 below 1e-4.
+// NaN gives NaN. The polynomial for f32 is that of Cephes (exp2f).
+template <class T, class X> NICHELM_INLINE X power_of(X x) {
   constexpr float shift = 12582912.0f + 127.0f;  // 1.5 2^23: adding it rounds to an integer; 127: the low bits are an exponent, 0 for 2^-127
-  const X y = at_least(x, -127.0f), t = y + shift, f = y - (t - shift);
+  const X y = at_least(sizeof(T) == 2 ? x : x * kPowers<Bf16>, -127.0f), t = y + shift, f = y - (t - shift);
   X p;
-  if constexpr (sizeof(For) == 2) {
-    p = power_of_fraction<For>(f);
+  if constexpr (sizeof(T) == 2) {
+    p = power_of_fraction<T>(f);
   } else {
     p = 1.535336188319500e-4f * f + 1.339887440266574e-3f;
     p = p * f + 9.618437357674640e-3f;
@@ -116,8 +119,7 @@ template <class For, class X> NICHELM_INLINE X exp2_several(X x) {
   }
   return p * power_of_two(t);  // a product, since bits added to those of a NaN could make a number of it
 }
-template <class For> NICHELM_INLINE Vector exp2_vector(Vector x) { return exp2_several<For>(Several<1>{x}).part[0]; }
-constexpr float kLog2E = 1.44269504088896341f;  // e^x = 2^(x log2 e)
+template <class T> NICHELM_INLINE Vector power_of(Vector x) { return power_of<T>(Several<1>{x}).part[0]; }
 
 // Lanes of all ones where x is infinite or NaN.
 NICHELM_INLINE Integers not_finite(Vector x) {

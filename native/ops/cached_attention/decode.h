@@ -57,10 +57,10 @@ NICHELM_INLINE void soften(float* scores, int64_t visible, float scale) {
   hide(scores, last - kLanes, last, {last - kLanes, visible});
   Vector largest = broadcast(-INFINITY);
   for (int64_t j = 0; j < last; j += kLanes) largest = larger(load<Vector>(scores + j), largest);
-  const Vector scales = broadcast(scale * kLog2E), top = broadcast(across_lanes<1>(&largest, [](Vector a, Vector b) NICHELM_INLINE_LAMBDA { return larger(a, b); })[0]) * scales;
+  const Vector scales = broadcast(scale), top = broadcast(across_lanes<1>(&largest, [](Vector a, Vector b) NICHELM_INLINE_LAMBDA { return larger(a, b); })[0]) * scales;
   Vector sum{};
   for (int64_t j = 0; j < last; j += kLanes) {
-    const Vector p = exp2_vector<float>(load<Vector>(scores + j) * scales - top);
+    const Vector p = power_of<float>(load<Vector>(scores + j) * scales - top);
     sum += p;
     store(scores + j, p);
   }
