@@ -45,6 +45,7 @@ const std::vector<MatmulCase>& matmul_cases() {
       all.push_back({name + " mlp down", s.tokens, s.width, s.hidden});
       all.push_back({name + " qkv, input gradient", s.tokens, s.width, 3 * s.width, false, true});
       all.push_back({name + " mlp down, input gradient", s.tokens, s.hidden, s.width, false, true});
+      all.push_back({name + " mlp down, input gradient, gelu'", s.tokens, s.hidden, s.width, false, true, false, false, false, false, false, true});
       all.push_back({name + " projection, weight gradient", s.width, s.width, s.tokens, true, false, true});
       all.push_back({name + " qkv, weight gradient", s.width, 3 * s.width, s.tokens, true, false, true});
       all.push_back({name + " mlp down, weight gradient", s.hidden, s.width, s.tokens, true, false, true});
@@ -60,9 +61,9 @@ const std::vector<MatmulCase>& matmul_cases() {
 std::string shape_of(const MatmulCase& c) { return std::to_string(c.m) + " x " + std::to_string(c.n) + " x " + std::to_string(c.k); }
 
 Result measure_matmul(Cpu& device, const MatmulCase& shape, Type type) {
-  const auto [what, m, n, k, transpose_a, transpose_b, accumulate, gelu, f32_result, a_apart, c_apart] = shape;
+  const auto [what, m, n, k, transpose_a, transpose_b, accumulate, gelu, f32_result, a_apart, c_apart, slope] = shape;
   const int64_t a_row = transpose_a ? m : k, from_a = !a_apart ? a_row : type == Type::bf16 ? apart<Bf16>(a_row) : apart<float>(a_row), from_c = c_apart ? apart<float>(n) : n;
-  Operand a(m * k / a_row * from_a, type, 1), b(k * n, type, 2), bias(n, Type::f32, 3), c(m * from_c, accumulate || f32_result ? Type::f32 : type, 4), pre(gelu ? m * n : 0, type, 5);
+  Operand a(m * k / a_row * from_a, type, 1), b(k * n, type, 2), bias(n, Type::f32, 3), c(m * from_c, accumulate || f32_result ? Type::f32 : type, 4), pre(gelu || slope ? m * n : 0, type, 5);
   const In in_a{transpose_a ? a.tensor(k, m) : a.tensor(m, k)}, in_b{transpose_b ? b.tensor(n, k) : b.tensor(k, n)};
   Rated rated;
   if (accumulate) {
@@ -70,6 +71,7 @@ Result measure_matmul(Cpu& device, const MatmulCase& shape, Type type) {
     rated = fastest_beside_peak(device, type, [&] { run_on_isa(device, RowsApart<MatmulAccumulate>{op, from_a}); });
   } else {
     Matmul op{in_a, in_b, {}, {}, {}, {c.tensor(m, n)}, {}, transpose_a, transpose_b, gelu};
+    if (slope) op.gelu_of = {pre.tensor(m, n)};
     if (gelu) op.bias = {bias.tensor(1, n)}, op.pre = {pre.tensor(m, n)};
     rated = fastest_beside_peak(device, type, [&] { run_on_isa(device, RowsApart<Matmul>{op, from_a, from_c}); });
   }

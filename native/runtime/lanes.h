@@ -170,6 +170,32 @@ NICHELM_INLINE Lanes at_least(Lanes x, float bound) {
 #endif
 }
 
+// magnitude_at_most: of NaN the bound in some instruction sets.
+NICHELM_INLINE Lanes magnitude(Lanes x) { return reinterpret_cast<Lanes>(reinterpret_cast<LaneBits>(x) & 0x7fffffffu); }
+
+NICHELM_INLINE Lanes magnitude_at_most(Lanes x, float bound) {
+#if defined(NICHELM_ISA_avx512) || defined(NICHELM_ISA_avx512bf16)
+  return reinterpret_cast<Lanes>(_mm512_maskz_range_ps(0xffff, reinterpret_cast<__m512>(x), _mm512_set1_ps(bound), 0xa));  // the lesser of the magnitudes
+#else
+  return at_most(magnitude(x), bound);
+#endif
+}
+
+// For each lane the entry of a table whose number stands in the low bits of place; the table begins a line of memory.
+NICHELM_INLINE Lanes entry(const float (&table)[16], Lanes place) {
+#if defined(NICHELM_ISA_avx512) || defined(NICHELM_ISA_avx512bf16)
+  return reinterpret_cast<Lanes>(_mm512_maskz_permutexvar_ps(0xffff, reinterpret_cast<__m512i>(place), _mm512_load_ps(table)));
+#elif defined(NICHELM_ISA_avx2)
+  const __m256i number = reinterpret_cast<__m256i>(place);
+  const __m256 low = _mm256_permutevar8x32_ps(_mm256_load_ps(table), number), high = _mm256_permutevar8x32_ps(_mm256_load_ps(table + 8), number);
+  return reinterpret_cast<Lanes>(_mm256_blendv_ps(low, high, reinterpret_cast<__m256>(_mm256_slli_epi32(number, 28))));
+#else
+  Lanes y;
+  for (int l = 0; l < kLanes; ++l) y[l] = table[reinterpret_cast<LaneBits>(place)[l] & 15];
+  return y;
+#endif
+}
+
 // The larger of the two; y where x is NaN.
 NICHELM_INLINE Lanes larger(Lanes x, Lanes y) {
 #if defined(NICHELM_ISA_avx512) || defined(NICHELM_ISA_avx512bf16)

@@ -36,6 +36,21 @@ template <int N> NICHELM_INLINE Several<N> at_least(const Several<N>& x, float b
   NICHELM_EACH y.part[i] = at_least(x.part[i], bound);
   return y;
 }
+template <int N> NICHELM_INLINE Several<N> magnitude(const Several<N>& x) {
+  Several<N> y;
+  NICHELM_EACH y.part[i] = magnitude(x.part[i]);
+  return y;
+}
+template <int N> NICHELM_INLINE Several<N> magnitude_at_most(const Several<N>& x, float bound) {
+  Several<N> y;
+  NICHELM_EACH y.part[i] = magnitude_at_most(x.part[i], bound);
+  return y;
+}
+template <int N> NICHELM_INLINE Several<N> entry(const float (&table)[16], const Several<N>& place) {
+  Several<N> y;
+  NICHELM_EACH y.part[i] = entry(table, place.part[i]);
+  return y;
+}
 template <int N> NICHELM_INLINE Several<N> zero_below(const Several<N>& x, const Several<N>& of, float bound) {
   Several<N> y;
   NICHELM_EACH y.part[i] = of.part[i] < bound ? Lanes{} : x.part[i];

@@ -81,13 +81,25 @@ template <class C> NICHELM_INLINE Ahead::Result lines_of(const Epilogue<C>& e, i
   return {reinterpret_cast<const char*>(e.c + row * stride + column), reinterpret_cast<const char*>(other + row * other_stride + column), rows, stride * size, other_stride * size, second};
 }
 
-// What becomes of the sums of some rows. operand(p), write(x, p): these rows of c, pre or an operand. kPlain: there is neither pre nor a gelu.
-template <bool kPlain, class C, class X, class Operand, class Write> NICHELM_INLINE void finish_rows(const Epilogue<C>& e, X x, const X& bias, const Operand& operand, const Write& write) {
+// What follows the sums: nothing but bias, residual or what c holds already; bias and a gelu; a gelu's gradient; any of these; a gated linear unit; its gradient.
+enum class Finish { plain, gelu, gelu_gradient, any, gated, gated_gradient };
+
+// What becomes of the sums of some rows. operand(p), write(x, p): these rows of c, pre or an operand. Where the arithmetic is long there is no branch, or its
+// constants would be loaded for every row: those of a gelu are as many loads as a core has time for.
+template <Finish kFinish, class C, class X, class Operand, class Write> NICHELM_INLINE void finish_rows(const Epilogue<C>& e, X x, const X& bias, const Operand& operand, const Write& write) {
+  if constexpr (kFinish == Finish::gelu) {
+    x = x + bias;
+    write(x, e.pre ? e.pre : e.c);  // written again below where it is not wanted
+    return write(gelu<C>(x), e.c);
+  }
+  if constexpr (kFinish == Finish::gelu_gradient) return write(x * gelu_derivative<C>(operand(e.gelu_of)), e.c);
   if (e.accumulate) x = operand(e.c) + x;
   if (e.bias) x = x + bias;
-  if (!kPlain && e.pre) write(x, e.pre);
-  if (!kPlain && e.gelu) x = gelu<C>(x);
-  if (!kPlain && e.gelu_of) x = x * gelu_derivative<C>(operand(e.gelu_of));
+  if constexpr (kFinish == Finish::any) {
+    if (e.pre) write(x, e.pre);
+    if (e.gelu) x = gelu<C>(x);
+    if (e.gelu_of) x = x * gelu_derivative<C>(operand(e.gelu_of));
+  }
   if (e.residual) x = x + operand(e.residual);
   write(x, e.c);
 }
@@ -101,7 +113,7 @@ template <class C> void finish(const Epilogue<C>& epilogue, const float* tile, i
     const int64_t at = (row + i) * e.n + column, here = rows - i < kPair ? rows - i : kPair;
     const auto operand = [&](const auto* x) NICHELM_INLINE_LAMBDA { return load_pair(x + at, e.n, here, columns); };
     const auto write = [&](const Pair& x, C* to) NICHELM_INLINE_LAMBDA { store_pair(x, e.n, here, columns, to + at); };
-    finish_rows<false>(e, load_pair(tile + i * kColumns, kColumns, here, kColumns), bias, operand, write);
+    finish_rows<Finish::any>(e, load_pair(tile + i * kColumns, kColumns, here, kColumns), bias, operand, write);
   }
 }
 
@@ -134,12 +146,16 @@ template <class C> void finish_transposed(const Epilogue<C>& e, const float* til
     }
 }
 
-// A gated linear unit of a row's gates and ups, from column `column` of each half on.
-template <class C, class Which> NICHELM_INLINE void swiglu_row(const Epilogue<C>& e, Lanes gates, Lanes ups, int64_t row, int64_t column, Which lanes) {
+// A gated linear unit of a row's gates and ups, from column `column` of each half on. Without a branch, as finish_rows.
+template <class C, class Which> NICHELM_INLINE void swiglu_row(const Epilogue<C>& e, Lanes gates, Lanes ups, Lanes gate_bias, Lanes up_bias, int64_t row, int64_t column, Which lanes) {
   const int64_t hidden = e.n / 2;
-  if (e.bias) gates += load(e.bias + column, lanes), ups += load(e.bias + hidden + column, lanes);
-  if (e.pre) store(gates, e.pre + row * e.n + column, lanes), store(ups, e.pre + row * e.n + hidden + column, lanes);
-  store(gates * gate_of(Several<1>{gates}).part[0] * ups, e.c + row * hidden + column, lanes);
+  C *const to = e.c + row * hidden + column, *const pre = e.pre ? e.pre + row * e.n + column : to;
+  gates += gate_bias, ups += up_bias;
+  store(gates, pre, lanes), store(ups, e.pre ? pre + hidden : to, lanes);
+  store(gates * gate_of(Several<1>{gates}).part[0] * ups, to, lanes);
+}
+template <class C, class Which> NICHELM_INLINE void swiglu_row(const Epilogue<C>& e, Lanes gates, Lanes ups, int64_t row, int64_t column, Which lanes) {
+  swiglu_row(e, gates, ups, e.bias ? load(e.bias + column, lanes) : Lanes{}, e.bias ? load(e.bias + e.n / 2 + column, lanes) : Lanes{}, row, column, lanes);
 }
 
 // The gradient of a gated linear unit's gates and ups from that of its results. silu'(x) = s (1 + x (1 - s)), s = sigmoid(x).
@@ -162,37 +178,39 @@ template <class C> void finish_gated(const Epilogue<C>& epilogue, const float* t
   }
 }
 
-// What follows the sums: nothing but bias, residual or what c holds already; a gelu or its gradient too; a gated linear unit or its gradient.
-enum class Finish { plain, gelu, gated };
-
 // micro_kernel and finish in one, of a whole tile's columns, from the registers that hold the sums; the same operations. before: sums of other blocks, or null.
 template <Finish kFinish, class Kind, int R, class C> void micro_kernel_finish(int64_t steps, const uint32_t* a, const uint32_t* b, const float* before, const Epilogue<C>& epilogue, int64_t row, int64_t column, Ahead& ahead) {
   Floats sum[R][kVectors];
   tile_sums<Kind>(steps, a, b, sum, &ahead);
   const Epilogue<C> e = epilogue;
   typedef Several<kVectors> Row;
+  if (before)
+#pragma GCC unroll 16
+    for (int i = 0; i < R; ++i)
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sum[i][v] = load_floats(before + i * kColumns + v * kLanes) + sum[i][v];
   Row bias{};
-  if (kFinish != Finish::gated && e.bias) load_row(e.bias + column, kColumns, bias.part);
+  if (e.bias && kFinish == Finish::gated) bias.part[0] = load(e.bias + column, AllLanes{}), bias.part[1] = load(e.bias + e.n / 2 + column, AllLanes{});
+  else if (e.bias) load_row(e.bias + column, kColumns, bias.part);
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i) {
     const int64_t at = (row + i) * e.n + column;
     Row x;
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) x.part[v] = before ? load_floats(before + i * kColumns + v * kLanes) + sum[i][v] : sum[i][v];
-    if constexpr (kFinish == Finish::gated) {
-      if (e.swiglu) swiglu_row(e, x.part[0], x.part[1], row + i, column, AllLanes{});
-      else
+    for (int v = 0; v < kVectors; ++v) x.part[v] = sum[i][v];
+    if constexpr (kFinish == Finish::gated) swiglu_row(e, x.part[0], x.part[1], bias.part[0], bias.part[1], row + i, column, AllLanes{});
+    else if constexpr (kFinish == Finish::gated_gradient)
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) swiglu_gradient_row(e, x.part[v], row + i, column + v * kLanes, AllLanes{});
-      continue;
+      for (int v = 0; v < kVectors; ++v) swiglu_gradient_row(e, x.part[v], row + i, column + v * kLanes, AllLanes{});
+    else {
+      const auto operand = [&](const C* from) NICHELM_INLINE_LAMBDA {
+        Row y;
+        load_row(from + at, kColumns, y.part);
+        return y;
+      };
+      const auto write = [&](const Row& y, C* to) NICHELM_INLINE_LAMBDA { store_row(y.part, kColumns, to + at); };
+      finish_rows<kFinish>(e, x, bias, operand, write);
     }
-    const auto operand = [&](const C* from) NICHELM_INLINE_LAMBDA {
-      Row y;
-      load_row(from + at, kColumns, y.part);
-      return y;
-    };
-    const auto write = [&](const Row& y, C* to) NICHELM_INLINE_LAMBDA { store_row(y.part, kColumns, to + at); };
-    finish_rows<kFinish == Finish::plain>(e, x, bias, operand, write);
   }
 }
 template <class Kind, class C> using FinishingKernel = void (*)(int64_t steps, const uint32_t* a, const uint32_t* b, const float* before, const Epilogue<C>& e, int64_t row, int64_t column, Ahead& ahead);
@@ -201,8 +219,12 @@ template <class Kind, class C> using FinishingKernel = void (*)(int64_t steps, c
 template <class Kind, class C> FinishingKernel<Kind, C> finishing_kernel_for(const Epilogue<C>& e, int64_t rows, int64_t columns) {
   if (columns != (e.swiglu ? kLanes : kColumns) || rows < kRows - 1 || e.transposed) return nullptr;
   const auto of = [rows](auto finish) -> FinishingKernel<Kind, C> { return rows == kRows ? micro_kernel_finish<finish(), Kind, kRows, C> : micro_kernel_finish<finish(), Kind, kRows - 1, C>; };
-  if (e.swiglu || e.swiglu_of) return of(std::integral_constant<Finish, Finish::gated>{});
-  if (e.gelu || e.gelu_of || e.pre) return of(std::integral_constant<Finish, Finish::gelu>{});
+  const bool alone = !e.accumulate && !e.residual;
+  if (e.swiglu) return of(std::integral_constant<Finish, Finish::gated>{});
+  if (e.swiglu_of) return of(std::integral_constant<Finish, Finish::gated_gradient>{});
+  if (alone && e.gelu && !e.gelu_of) return of(std::integral_constant<Finish, Finish::gelu>{});
+  if (alone && e.gelu_of && !e.gelu && !e.bias && !e.pre) return of(std::integral_constant<Finish, Finish::gelu_gradient>{});
+  if (e.gelu || e.gelu_of || e.pre) return of(std::integral_constant<Finish, Finish::any>{});
   return of(std::integral_constant<Finish, Finish::plain>{});
 }
 
