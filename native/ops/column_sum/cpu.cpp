@@ -2,20 +2,32 @@
 #include "ops/column_sum/column_sum.h"
 #include "runtime/bf16.h"
 #include "runtime/cpu.h"
+#include "runtime/several.h"
 
 namespace nichelm {
 namespace {
 
 constexpr int64_t kBlockRows = 128;
+constexpr int64_t kAhead = 16384;  // bytes, at least, that are asked for before they are needed: whole groups of four rows
 
 // partial[i] = sum of `rows` rows of x[., i]; four rows at a time, so that partial is read and written a quarter as often.
 template <class T> void sum_rows(const T* x, int64_t rows, int64_t width, float* __restrict partial) {
   for (int64_t i = 0; i < width; ++i) partial[i] = 0;
+  const int64_t group = 4 * width, ahead = (kAhead / static_cast<int64_t>(sizeof(T)) + group - 1) / group * group;
   int64_t r = 0;
-  for (; r + 4 <= rows; r += 4, x += 4 * width)
-    for (int64_t i = 0; i < width; ++i) partial[i] += (widen(x[i]) + widen(x[i + width])) + (widen(x[i + 2 * width]) + widen(x[i + 3 * width]));
+  for (; r + 4 <= rows; r += 4, x += group)
+    over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA {
+      Several<n()> row[4];
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) {
+        const T* from = x + i + j * width;
+        fetch_several<n(), 2>(from + ahead);
+        row[j] = load_several<n()>(from, lanes);
+      }
+      store_several(load_several<n()>(partial + i, lanes) + ((row[0] + row[1]) + (row[2] + row[3])), partial + i, lanes);
+    });
   for (; r < rows; ++r, x += width)
-    for (int64_t i = 0; i < width; ++i) partial[i] += widen(x[i]);
+    over_several<kOfLine<T>>(0, width, [&](int64_t i, auto lanes, auto n) NICHELM_INLINE_LAMBDA { store_several(load_several<n()>(partial + i, lanes) + load_several<n()>(x + i, lanes), partial + i, lanes); });
 }
 
 template <class T> void column_sum(Cpu& device, const ColumnSum& op) {

@@ -44,6 +44,7 @@ std::vector<Result> elementwise(Cpu& device) {
     measure("gelu gradient", 3, GeluGradient{{table(a)}, {table(b)}, {table(c)}});
     measure("layer norm", 2, LayerNorm{{table(a)}, {vector(0)}, {vector(1)}, {table(c)}, {column(0)}, {column(1)}, 1e-5f});
     measure("layer norm gradient", 4, LayerNormGradient{{table(a)}, {table(b)}, {vector(0)}, {column(0)}, {column(1)}, {table(d)}, {table(c)}, {vector(2)}, {vector(3)}});
+    measure("column sum", 1, ColumnSum{{table(a)}, {vector(2)}});
     measure("RMS norm", 2, RmsNorm{{table(a)}, {vector(0)}, {table(c)}, {column(0)}, 1e-5f});
     measure("RMS norm gradient", 4, RmsNormGradient{{table(a)}, {table(b)}, {vector(0)}, {column(0)}, {table(d)}, {table(c)}, {vector(2)}});
   }
