@@ -91,7 +91,32 @@ int checked_threads(int threads) {
 
 }  // namespace
 
-Cpu::Cpu(int threads, Isa isa) : isa_(isa), last_cache_(last_cache_bytes("/sys/devices/system/cpu/cpu0/cache")), pool_(checked_threads(threads)), scratch_(static_cast<size_t>(pool_.threads())) {}
+Cpu::Cpu(int threads, Isa isa) : isa_(isa), last_cache_(last_cache_bytes("/sys/devices/system/cpu/cpu0/cache")), pool_(checked_threads(threads)), shares_(static_cast<size_t>(pool_.threads())), scratch_(static_cast<size_t>(pool_.threads())) {}
+
+namespace {
+constexpr uint64_t share(uint64_t first, uint64_t end) { return first << 32 | end; }
+constexpr int64_t first_of(uint64_t left) { return static_cast<int64_t>(left >> 32); }
+constexpr int64_t end_of(uint64_t left) { return static_cast<int64_t>(left & 0xffffffff); }
+}  // namespace
+
+void Cpu::share_out(int64_t tasks) {
+  if (tasks >> 32) throw Error(ErrorCode::argument, std::to_string(tasks) + " tasks at once are too many");
+  const auto threads = static_cast<int64_t>(shares_.size());
+  for (int64_t t = 0; t < threads; ++t)
+    shares_[static_cast<size_t>(t)].left.store(share(static_cast<uint64_t>(tasks * t / threads), static_cast<uint64_t>(tasks * (t + 1) / threads)), std::memory_order_relaxed);
+}
+
+int64_t Cpu::take(int thread) {
+  std::atomic<uint64_t>& own = shares_[static_cast<size_t>(thread)].left;
+  for (uint64_t left = own.load(std::memory_order_relaxed); first_of(left) < end_of(left);)
+    if (own.compare_exchange_weak(left, left + share(1, 0), std::memory_order_relaxed)) return first_of(left);
+  for (size_t other = 1; other < shares_.size(); ++other) {
+    std::atomic<uint64_t>& theirs = shares_[(static_cast<size_t>(thread) + other) % shares_.size()].left;
+    for (uint64_t left = theirs.load(std::memory_order_relaxed); first_of(left) < end_of(left);)
+      if (theirs.compare_exchange_weak(left, left - 1, std::memory_order_relaxed)) return end_of(left) - 1;
+  }
+  return -1;
+}
 
 Cpu::Buffer::~Buffer() { std::free(data); }
 

@@ -38,14 +38,17 @@ class Cpu {
     each(parts, [&](int64_t part, int) { body(count * part / parts, count * (part + 1) / parts); });
   }
 
-  // Calls body(task, thread) for every task in [0, tasks); threads take the next task when they are free.
+  // Calls body(task, thread) for every task in [0, tasks). Each thread has a run of tasks of its own, the same in every job of as many, and takes those in their
+  // order; when it is through, it takes what is last in another's. So what a thread has made of some rows is mostly in its own caches when the next job needs it,
+  // and what a task asks for ahead is the thread's own next task's.
   template <class Body> void each(int64_t tasks, const Body& body) {
     if (threads() == 1 || tasks <= 1) { for (int64_t t = 0; t < tasks; ++t) body(t, 0); return; }
     even_scratch();
-    struct Job { const Body& body; int64_t tasks; std::atomic<int64_t> next; } job{body, tasks, {0}};
+    share_out(tasks);
+    struct Job { const Body& body; Cpu& cpu; } job{body, *this};
     pool_.run([](void* context, int thread) {
       Job& j = *static_cast<Job*>(context);
-      for (int64_t t; (t = j.next.fetch_add(1, std::memory_order_relaxed)) < j.tasks;) j.body(t, thread);
+      for (int64_t task; (task = j.cpu.take(thread)) >= 0;) j.body(task, thread);
     }, &job);
   }
 
@@ -58,6 +61,9 @@ class Cpu {
   int64_t scratch_bytes() const { return scratch_bytes_.load(std::memory_order_relaxed); }  // may be asked while a kernel runs
 
  private:
+  struct alignas(64) Share { std::atomic<uint64_t> left{0}; };  // a thread's tasks that nobody has taken: the first in the upper half, the end in the lower
+  void share_out(int64_t tasks);  // fewer than 2^32
+  int64_t take(int thread);  // -1: none is left
   struct Buffer { void* data = nullptr; int64_t bytes = 0; ~Buffer(); };
   static constexpr int kSlots = 4;
   void* grow(Buffer& buffer, int64_t bytes);
@@ -66,6 +72,7 @@ class Cpu {
   Isa isa_;
   int64_t last_cache_;  // bytes
   Pool pool_;
+  std::vector<Share> shares_;
   std::vector<std::array<Buffer, kSlots>> scratch_;
   std::array<Buffer, kSlots> shared_;
   std::atomic<bool> uneven_{false};  // a thread's scratch has grown

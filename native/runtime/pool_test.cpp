@@ -66,6 +66,40 @@ TEST(cpu_does_each_task_once_whoever_comes) {
   }
 }
 
+// The caller stays at its first task until the others have done all the rest.
+TEST(cpu_threads_do_their_own_tasks_in_order_and_then_the_last_of_others) {
+  for (const int threads : {2, 3, 5})
+    for (int round = 0; round < 20; ++round) {
+      Cpu cpu(threads);
+      const int64_t tasks = 7 * threads + 1;
+      Gathering all(threads);
+      std::atomic<int64_t> done{0};
+      std::vector<std::vector<int64_t>> taken(static_cast<size_t>(threads));
+      cpu.each(tasks, [&](int64_t task, int thread) {
+        auto& mine = taken[static_cast<size_t>(thread)];
+        mine.push_back(task);
+        if (mine.size() == 1) all.gather();
+        while (thread == 0 && done < tasks - 1) std::this_thread::yield();
+        ++done;
+      });
+      for (int64_t t = 0; t < threads; ++t) {
+        const int64_t first = tasks * t / threads, end = tasks * (t + 1) / threads;
+        const auto& mine = taken[static_cast<size_t>(t)];
+        int64_t own = 0;  // how many of its own came first
+        while (own < static_cast<int64_t>(mine.size()) && mine[static_cast<size_t>(own)] == first + own) ++own;
+        bool right = own > 0 && own <= end - first && (t > 0 || mine.size() == 1);
+        for (size_t i = static_cast<size_t>(own); i < mine.size(); ++i) right = right && (mine[i] < first || mine[i] >= end);
+        EXPECT(right, std::to_string(threads) + " threads: not the tasks of thread " + std::to_string(t));
+      }
+      int64_t least = tasks;  // of the caller's tasks that the first worker took, one after the other
+      for (const int64_t task : taken[1])
+        if (task < tasks / threads) {
+          EXPECT(task < least && task > 0, std::to_string(threads) + " threads: task " + std::to_string(task) + " of the caller's after " + std::to_string(least));
+          least = task;
+        }
+    }
+}
+
 TEST(cpu_threads_have_equal_scratch) {
   Cpu cpu(4, Isa::portable);
   const auto nothing = [](int64_t, int) {};

@@ -54,12 +54,12 @@ template <class T> void forward(Cpu& device, const Attention& op) {
   Pieces measure;
   ForwardScratch<T>(measure, at);
   const int64_t pairs = op.starts.rows() * at.heads, blocks = up(at.length, kQueries) / kQueries, bytes = measure.bytes();
-  // The last queries see the most keys: they go first, so that threads end together.
+  const QueryTasks tasks{pairs, blocks, device.threads()};
   device.each(pairs * blocks, [&](int64_t task, int thread) {
     Pieces pieces(device.scratch(thread, bytes));
     const ForwardScratch<T> my(pieces, at);
-    const int64_t pair = task % pairs;
-    forward_of<T>(op, at, my, pair / at.heads, pair % at.heads, (blocks - 1 - task / pairs) * kQueries);
+    const int64_t pair = tasks.pair(task);
+    forward_of<T>(op, at, my, pair / at.heads, pair % at.heads, tasks.block(task) * kQueries);
   });
 }
 

@@ -49,6 +49,15 @@ template <class T> struct ForwardScratch {
         apart(pieces.take<float>(kRows * at.padded)), top(pieces.take<float>(kQueries)), total(pieces.take<float>(kQueries)) {}
 };
 
+// Tasks are blocks of queries of pairs of a row and a head. The last queries see the most keys: they go first, so that threads end together. Where there are enough
+// pairs each thread has whole ones, of rows that the other ops of a step give it too.
+struct QueryTasks {
+  int64_t pairs, blocks, threads;
+  bool by_pairs() const { return pairs >= threads; }
+  int64_t pair(int64_t task) const { return by_pairs() ? task / blocks : task % pairs; }
+  int64_t block(int64_t task) const { return blocks - 1 - (by_pairs() ? task % blocks : task / pairs); }
+};
+
 // At most kQueries queries, and the keys and values of their row; a stride is between neighbouring tokens. Query t is token q0 + t of the row.
 template <class T> struct ForwardBlock {
   const T *queries, *keys, *values;  // of the block's first query, of the row's first token

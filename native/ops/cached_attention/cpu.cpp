@@ -96,9 +96,9 @@ template <class T> void prefill(Cpu& device, const Layout<T>& at) {
   Pieces measure;
   ForwardScratch<T>(measure, at);
   const int64_t pairs = op.rows() * op.heads, blocks = up(at.length, kQueries) / kQueries, bytes = measure.bytes();
-  // The last queries see the most keys: they go first, so that threads end together.
+  const QueryTasks tasks{pairs, blocks, device.threads()};
   device.each(pairs * blocks, [&](int64_t task, int thread) {
-    const int64_t row = task % pairs / op.heads, h = task % pairs % op.heads, t0 = (blocks - 1 - task / pairs) * kQueries, g = h / (op.heads / op.kv_heads);
+    const int64_t pair = tasks.pair(task), row = pair / op.heads, h = pair % op.heads, t0 = tasks.block(task) * kQueries, g = h / (op.heads / op.kv_heads);
     if (t0 == 0) at.clear(row, h);
     const int64_t count = smaller(kQueries, at.stored(row) - t0);
     if (count <= 0) return;
