@@ -39,19 +39,19 @@ const std::vector<MatmulCase>& matmul_cases() {
     struct Model { const char* name; int64_t tokens, width, hidden, vocabulary, chunk; };  // chunk: tokens whose logits are made at once (linear_cross_entropy/output_layer.h)
     for (const Model& s : {Model{"nano", 8192, 128, 512, 4096, 1024}, Model{"mini", 4096, 256, 1024, 8192, 1024}, Model{"slm", 1024, 1024, 4096, 32000, 512}}) {
       const std::string name = s.name;
-      all.push_back({name + " qkv", s.tokens, 3 * s.width, s.width});
-      all.push_back({name + " mlp up", s.tokens, s.hidden, s.width});
-      all.push_back({name + " mlp up, gelu", s.tokens, s.hidden, s.width, false, false, false, true});
-      all.push_back({name + " mlp down", s.tokens, s.width, s.hidden});
-      all.push_back({name + " qkv, input gradient", s.tokens, s.width, 3 * s.width, false, true});
-      all.push_back({name + " mlp down, input gradient", s.tokens, s.hidden, s.width, false, true});
-      all.push_back({name + " mlp down, input gradient, gelu'", s.tokens, s.hidden, s.width, false, true, false, false, false, false, false, true});
-      all.push_back({name + " projection, weight gradient", s.width, s.width, s.tokens, true, false, true});
-      all.push_back({name + " qkv, weight gradient", s.width, 3 * s.width, s.tokens, true, false, true});
-      all.push_back({name + " mlp down, weight gradient", s.hidden, s.width, s.tokens, true, false, true});
-      all.push_back({name + " logits of a chunk", s.chunk, s.vocabulary, s.width, false, true, false, false, true, false, true});
-      all.push_back({name + " logits, input gradient", s.chunk, s.width, s.vocabulary, false, false, false, false, false, true});
-      all.push_back({name + " logits, weight gradient", s.vocabulary, s.width, s.chunk, true, false, true, false, false, true});
+      all.push_back({.what = name + " qkv", .m = s.tokens, .n = 3 * s.width, .k = s.width});
+      all.push_back({.what = name + " mlp up", .m = s.tokens, .n = s.hidden, .k = s.width});
+      all.push_back({.what = name + " mlp up, gelu", .m = s.tokens, .n = s.hidden, .k = s.width, .gelu = true});
+      all.push_back({.what = name + " mlp down", .m = s.tokens, .n = s.width, .k = s.hidden});
+      all.push_back({.what = name + " qkv, input gradient", .m = s.tokens, .n = s.width, .k = 3 * s.width, .transpose_b = true});
+      all.push_back({.what = name + " mlp down, input gradient", .m = s.tokens, .n = s.hidden, .k = s.width, .transpose_b = true});
+      all.push_back({.what = name + " mlp down, input gradient, gelu'", .m = s.tokens, .n = s.hidden, .k = s.width, .transpose_b = true, .slope = true});
+      all.push_back({.what = name + " projection, weight gradient", .m = s.width, .n = s.width, .k = s.tokens, .transpose_a = true, .accumulate = true});
+      all.push_back({.what = name + " qkv, weight gradient", .m = s.width, .n = 3 * s.width, .k = s.tokens, .transpose_a = true, .accumulate = true});
+      all.push_back({.what = name + " mlp down, weight gradient", .m = s.hidden, .n = s.width, .k = s.tokens, .transpose_a = true, .accumulate = true});
+      all.push_back({.what = name + " logits of a chunk", .m = s.chunk, .n = s.vocabulary, .k = s.width, .transpose_b = true, .f32_result = true, .c_apart = true});
+      all.push_back({.what = name + " logits, input gradient", .m = s.chunk, .n = s.width, .k = s.vocabulary, .a_apart = true});
+      all.push_back({.what = name + " logits, weight gradient", .m = s.vocabulary, .n = s.width, .k = s.chunk, .transpose_a = true, .accumulate = true, .a_apart = true});
     }
     return all;
   }();
@@ -61,7 +61,7 @@ const std::vector<MatmulCase>& matmul_cases() {
 std::string shape_of(const MatmulCase& c) { return std::to_string(c.m) + " x " + std::to_string(c.n) + " x " + std::to_string(c.k); }
 
 Result measure_matmul(Cpu& device, const MatmulCase& shape, Type type) {
-  const auto [what, m, n, k, transpose_a, transpose_b, accumulate, gelu, f32_result, a_apart, c_apart, slope] = shape;
+  const auto [what, m, n, k, transpose_a, transpose_b, accumulate, gelu, slope, f32_result, a_apart, c_apart] = shape;
   const int64_t a_row = transpose_a ? m : k, from_a = !a_apart ? a_row : type == Type::bf16 ? apart<Bf16>(a_row) : apart<float>(a_row), from_c = c_apart ? apart<float>(n) : n;
   Operand a(m * k / a_row * from_a, type, 1), b(k * n, type, 2), bias(n, Type::f32, 3), c(m * from_c, accumulate || f32_result ? Type::f32 : type, 4), pre(gelu || slope ? m * n : 0, type, 5);
   const In in_a{transpose_a ? a.tensor(k, m) : a.tensor(m, k)}, in_b{transpose_b ? b.tensor(n, k) : b.tensor(k, n)};

@@ -10,12 +10,12 @@ struct MatmulCase {
   bool transpose_a = false, transpose_b = false;
   bool accumulate = false;  // c += a · b in f32: the gradient of a weight
   bool gelu = false;        // bias and gelu, pre kept: the first product of an MLP
+  bool slope = false;       // by the derivative of a gelu at what was kept: the gradient of the second product of an MLP by its input
   bool f32_result = false;  // of bf16 operands too
   bool a_apart = false, c_apart = false;  // rows of a, of c, as the output layer has its logits' (ops/matmul/apart.h)
-  bool slope = false;       // by the derivative of a gelu of what was kept: the gradient of the second product of an MLP by its input
 };
 
-// Forward, gradient of the input and gradient of the weight of each kind of product in a step of `nano` and `mini`, some of `slm`, and 1024 x 1024 x 1024.
+// Forward, gradient of the input and gradient of the weight of each kind of product in a step of `nano`, `mini` and `slm`, and 1024 x 1024 x 1024.
 const std::vector<MatmulCase>& matmul_cases();
 
 Result measure_matmul(Cpu& device, const MatmulCase& shape, Type type);
